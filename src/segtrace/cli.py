@@ -1,0 +1,113 @@
+"""The ``segtrace`` command: one subcommand a phase, and lists of what there is.
+
+Phases are imported only when they run, so that ``segtrace --help`` answers at once.
+"""
+
+import argparse
+import errno
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from segtrace import __version__
+from segtrace.errors import SegtraceError
+
+#: Phase → one line of help. Each phase package has a module ``command`` with ``add_arguments(parser)``
+#: and ``run(arguments)``.
+PHASES = {
+    "acquire": "fetch a data set from a mirror or its published address, check it, unpack it",
+    "index": "list a data set's cases with their bytes, geometry and masks, and judge them",
+    "prepare": "orient, resample and normalise cases into a memory-mappable store",
+    "validate": "judge the prepared masks against the raw ones",
+    "split": "assign cases to folds and roles, and check for leaks",
+    "train": "train one run",
+    "predict": "segment a run's cases",
+    "score": "score predictions per case and label",
+    "compare": "make an experiment's tables",
+    "report": "make an experiment's page",
+}
+LISTS = {
+    "datasets": "list the data sets",
+    "networks": "list the registered networks",
+    "methods": "list the methods",
+    "experiments": "list the experiments",
+}
+
+
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="segtrace", description="Comparison tables of segmentation methods that can be traced and recomputed."
+    )
+    parser.add_argument("--version", action="version", version=f"segtrace {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, text in PHASES.items():
+        sub = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        if name == command:
+            importlib.import_module(f"segtrace.{name}.command").add_arguments(sub)
+    for name, text in LISTS.items():
+        sub = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _list(kind: str, *, as_json: bool) -> None:
+    if kind == "networks":
+        from segtrace import networks
+
+        rows = [{"name": name, "title": networks.describe(name)} for name in networks.names()]
+    else:
+        from segtrace.config import load
+
+        rows = []
+        for name in load.names(kind):
+            entry = load.load(kind, name)
+            row = {"name": name, "title": entry.title}
+            if kind == "datasets":
+                present = os.path.isdir(os.path.join("data", "raw", name))
+                row |= {"licence": entry.licence, "access": entry.access, "present": "yes" if present else "no"}
+            rows.append(row)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    keys = list(rows[0]) if rows else []
+    widths = {key: max(len(key), *(len(row[key]) for row in rows)) for key in keys}
+    for row in [{key: key for key in keys}, *rows]:
+        print("  ".join(row[key].ljust(widths[key]) for key in keys).rstrip())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 0 on success, 1 with one readable message on a fault, 2 on wrong usage."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in words if not word.startswith("-")), None)
+    arguments = _parser(command).parse_args(words)
+    try:
+        if arguments.command in LISTS:
+            _list(arguments.command, as_json=arguments.json)
+        else:
+            importlib.import_module(f"segtrace.{arguments.command}.command").run(arguments)
+    except SegtraceError as error:
+        print(f"segtrace {arguments.command}: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print(f"segtrace {arguments.command}: interrupted; run the same command to go on", file=sys.stderr)
+        return 130
+    except OSError as error:
+        remedies = {
+            errno.ENOSPC: "the disk is full; free some space and run the same command again: nothing finished is lost",
+            errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+            errno.EACCES: "permission denied; check the owner and mode of that path",
+            errno.EROFS: "the file system is read-only",
+            errno.EMFILE: "too many open files; raise the limit with ulimit -n",
+        }
+        remedy = remedies.get(error.errno or 0)
+        if remedy is None:
+            raise
+        place = f" {error.filename}:" if error.filename else ""
+        print(f"segtrace {arguments.command}:{place} {remedy}", file=sys.stderr)
+        return 1
+    return 0

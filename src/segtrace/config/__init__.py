@@ -1,0 +1,1 @@
+"""Configuration: typed (``models``), read with readable errors (``load``), resolved into runs (``runs``)."""

@@ -1,0 +1,160 @@
+"""Reading configuration files, with errors that name the file, the key and the nearest known key."""
+
+import difflib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from segtrace.config import models
+from segtrace.errors import SegtraceError, raise_all
+
+ROOT = Path("config")
+KINDS: dict[str, type[models.Model]] = {
+    "datasets": models.Dataset,
+    "methods": models.Method,
+    "training": models.Training,
+    "budgets": models.Budget,
+    "experiments": models.Experiment,
+}
+M = TypeVar("M", bound=models.Model)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key given twice is an error, not the last one's silent win."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=deep)
+        if key in seen:
+            line = key_node.start_mark.line + 1
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice (line {line})")
+        seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=deep)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file as a mapping; a fault is an error that names the file and line."""
+    try:
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except FileNotFoundError:
+        raise SegtraceError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SegtraceError(f"{path}: not valid YAML: {error}") from None
+    if value is None:
+        value = {}
+    if not isinstance(value, dict):
+        raise SegtraceError(f"{path}: expected keys and values, found {type(value).__name__}")
+    return value
+
+
+def _model_at(model: Any, location: tuple[Any, ...]) -> type[BaseModel] | None:
+    """The model type that holds the field at ``location`` (all but its last part)."""
+    current: Any = model
+    for part in location[:-1]:
+        candidates = [current, *get_args(current)]
+        candidates += [inner for c in candidates for inner in get_args(c)]
+        found = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+        if isinstance(part, str) and found is not None and part in found.model_fields:
+            current = found.model_fields[part].annotation
+        elif found is not None and not get_args(current):
+            return None
+    candidates = [current, *get_args(current)]
+    candidates += [inner for c in candidates for inner in get_args(c)]
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+
+
+def _explain(model: type[BaseModel], error: Any) -> str:
+    location = tuple(error["loc"])
+    key = ".".join(str(part) for part in location) or "(top level)"
+    if error["type"] == "extra_forbidden":
+        owner = _model_at(model, location)
+        known = list(owner.model_fields) if owner is not None else []
+        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+        advice = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        return f"unknown key {key!r}: {advice}"
+    if error["type"] == "missing":
+        return f"key {key!r} is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    shown = repr(error["input"])
+    return f"key {key!r}: {message}; the value is {shown if len(shown) < 80 else shown[:77] + '...'}"
+
+
+def validate(model: type[M], value: dict[str, Any], *, where: str) -> M:
+    """``value`` as ``model``; every fault is listed, under the name ``where``."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise_all([_explain(model, item) for item in error.errors()], heading=where, remedy="Mend the file and run again.")
+        raise
+
+
+def names(kind: str) -> list[str]:
+    """Names of all files of a kind: ``datasets``, ``methods``, ``training``, ``budgets``, ``experiments``."""
+    return sorted(path.stem for path in (ROOT / kind).glob("*.yaml"))
+
+
+def load(kind: str, name: str) -> Any:
+    """The configuration file ``config/KIND/NAME.yaml``; an unknown name is an error that names the nearest."""
+    path = ROOT / kind / f"{name}.yaml"
+    if not path.is_file():
+        known = names(kind)
+        if not ROOT.is_dir():
+            raise SegtraceError(f"no folder 'config' in {Path.cwd()}: run segtrace from the project's root")
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        advice = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known) or 'none'}"
+        raise SegtraceError(f"{path}: no such file; {advice}")
+    return _load_cached(kind, path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=None)
+def _load_cached(kind: str, path: Path, _mtime_ns: int) -> models.Model:
+    return validate(KINDS[kind], read_yaml(path), where=str(path))
+
+
+def dataset(name: str) -> models.Dataset:
+    """The data set ``name``."""
+    return load("datasets", name)  # type: ignore[no-any-return]
+
+
+def method(name: str) -> models.Method:
+    """The method ``name``."""
+    return load("methods", name)  # type: ignore[no-any-return]
+
+
+def experiment(name: str) -> models.Experiment:
+    """The experiment ``name``."""
+    return load("experiments", name)  # type: ignore[no-any-return]
+
+
+def _listed(value: Any) -> Any:
+    """A command line gives one name or several joined by commas; a file gives a list."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return [value] if isinstance(value, int) else value
+
+
+def main_config(overrides: dict[str, Any] | None = None) -> models.Config:
+    """``config/config.yaml`` with ``overrides`` (from ``snakemake --config`` or options) in place."""
+    value = read_yaml(ROOT / "config.yaml") | {k: v for k, v in (overrides or {}).items() if v is not None}
+    for key in ("experiments", "seeds"):
+        if key in value:
+            value[key] = _listed(value[key])
+    where = str(ROOT / "config.yaml") + (" with the options of the command line" if overrides else "")
+    return validate(models.Config, value, where=where)
+
+
+def part(owner: str, kind: str, parts: dict[str, Any], name: str) -> Any:
+    """``parts[name]``: a recipe or protocol of a data set; an unknown name is an error naming the nearest."""
+    if name not in parts:
+        near = difflib.get_close_matches(name, list(parts), n=1, cutoff=0.5)
+        advice = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(parts)}"
+        raise SegtraceError(f"{ROOT}/datasets/{owner}.yaml: no {kind} {name!r}; {advice}")
+    return parts[name]

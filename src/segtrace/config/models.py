@@ -1,0 +1,294 @@
+"""The configuration's types. Each file under ``config/`` is one of these; unknown keys are refused."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Range = tuple[float, float]
+
+
+class Model(BaseModel):
+    """Base of every type here: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- data sets -------------------------------------------------------------------------------------
+
+
+class Source(Model):
+    """One published archive."""
+
+    archive: str
+    urls: list[str] = []
+    bytes: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    manual: str | None = None
+    """For data behind a registration: what to fetch, where, and where to put it."""
+
+
+class Intensity(Model):
+    """One step of an intensity recipe, applied to each channel of a case."""
+
+    kind: Literal["window", "minmax", "zscore"]
+    low: float | None = None
+    high: float | None = None
+    """``window``: clip to [low, high], then scale to [0, 1]."""
+    nonzero: bool = False
+    """``zscore``: mean and deviation over non-zero voxels; zeros stay zero."""
+
+    @model_validator(mode="after")
+    def _window_has_ends(self) -> "Intensity":
+        if self.kind == "window" and (self.low is None or self.high is None or self.low >= self.high):
+            raise ValueError(f"a window needs low < high, got low {self.low} and high {self.high}")
+        return self
+
+
+class Recipe(Model):
+    """How a data set's cases become arrays."""
+
+    source: str = ""
+    orientation: str | None = None
+    """Axis code such as RAS for volumes; none for images."""
+    spacing_mm: list[float] | None = None
+    """Target spacing in (x, y, z) or (x, y); none keeps each case's own."""
+    size: list[int] | None = None
+    """Target size in (x, y[, z]) voxels; the field of view is kept, so spacing follows."""
+    image_interpolation: Literal["linear", "bspline"] = "linear"
+    label_interpolation: Literal["nearest", "vote"] = "nearest"
+    """``nearest``, or ``vote``: each label's mask resampled linearly, the largest wins."""
+    intensity: list[Intensity] = []
+
+    @model_validator(mode="after")
+    def _one_target(self) -> "Recipe":
+        if self.spacing_mm is not None and self.size is not None:
+            raise ValueError("give spacing_mm or size, not both")
+        return self
+
+
+class Protocol(Model):
+    """How cases become folds and roles."""
+
+    kind: Literal["last_n", "k_fold", "grouped_random"]
+    source: str = ""
+    published: bool = False
+    """A published protocol is followed even where it lets near-identical cases on both sides; tables say so."""
+    groups: list[str] | None = None
+    """Use only cases whose ``group`` is one of these (for example benign and malignant)."""
+    test_cases: int | None = None
+    validation_cases: int | None = None
+    shuffle_seed: int | None = None
+    """``last_n``: the last ``test_cases`` of the sorted cases are the test set; the others, shuffled by
+    Python's ``random.Random(shuffle_seed)``, give the last ``validation_cases`` to validation."""
+    folds: int | None = None
+    """``k_fold``: fold k tests on part k."""
+    test_fraction: Fraction | None = None
+    validation_fraction: Fraction | None = None
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Protocol":
+        needed = {
+            "last_n": ("test_cases", "validation_cases", "shuffle_seed"),
+            "k_fold": ("folds", "validation_fraction"),
+            "grouped_random": ("test_fraction", "validation_fraction"),
+        }[self.kind]
+        missing = [key for key in needed if getattr(self, key) is None]
+        if missing:
+            raise ValueError(f"a protocol of kind {self.kind} needs {', '.join(missing)}")
+        if self.folds is not None and self.folds < 2:
+            raise ValueError(f"folds is {self.folds}, needs at least 2")
+        return self
+
+    @property
+    def fold_count(self) -> int:
+        """Number of folds: 1 but for ``k_fold``."""
+        return self.folds or 1
+
+
+class Gate(Model):
+    """What a data set must look like, judged by ``index`` and ``validate``."""
+
+    cases: tuple[int, int] | None = None
+    """Least and greatest number of cases, whole or partial copy."""
+    spacing_mm: Range | None = None
+    """Range of any axis' spacing."""
+    size: tuple[int, int] | None = None
+    """Range of any axis' size in voxels."""
+    prevalence: dict[int, Range] = {}
+    """For each label, the range of the fraction of cases that hold it."""
+    empty_masks: Range = (0.0, 0.0)
+    """Range of the fraction of cases without any label."""
+    max_components: int | None = None
+    """Greatest number of connected components of one label."""
+    volume_change: float = 0.1
+    """Greatest relative change of a label's volume by preparation, for labels of at least 64 voxels."""
+    centroid_shift_voxels: float = 1.0
+    """Greatest shift of a label's centroid in world space by preparation, in prepared voxels."""
+
+
+class Dataset(Model):
+    """A data set: where it comes from, what is in it, how it is prepared and split."""
+
+    title: str
+    reader: str | None = None
+    """Module of ``segtrace.datasets``; the data set's own name by default."""
+    dimensions: Literal[2, 3]
+    modality: str
+    licence: str
+    licence_url: str = ""
+    redistribution: bool = False
+    homepage: str = ""
+    reference: str = ""
+    access: Literal["open", "registration", "embedded"] = "open"
+    sources: list[Source] = []
+    labels: dict[int, str]
+    channels: list[str]
+    spacing_known: bool = True
+    """False for images without a physical scale: distances are then given in pixels only."""
+    exclude: dict[str, str] = {}
+    """Case → reason. Excluded cases are listed in the report."""
+    options: dict[str, Any] = {}
+    """Options of the reader or of the generator."""
+    batches: int = Field(default=4, ge=1)
+    """Number of batches in which ``prepare`` works."""
+    gate: Gate = Gate()
+    recipes: dict[str, Recipe]
+    protocols: dict[str, Protocol]
+    notes: list[str] = []
+
+    @model_validator(mode="after")
+    def _labels_start_at_one(self) -> "Dataset":
+        if sorted(self.labels) != list(range(1, len(self.labels) + 1)):
+            raise ValueError(f"labels must be 1..n without gaps (0 is background), got {sorted(self.labels)}")
+        return self
+
+
+# --- training --------------------------------------------------------------------------------------
+
+
+class Schedule(Model):
+    """Learning-rate schedule over epochs."""
+
+    kind: Literal["constant", "step", "poly", "cosine"] = "constant"
+    step_epochs: int | None = None
+    gamma: float = 0.5
+    power: float = 0.9
+    minimum: float = 0.0
+    warmup_steps: int = 0
+
+
+class Crop(Model):
+    """Patches for training; without a crop, whole images are used (all of one size)."""
+
+    size: list[int]
+    """(D, H, W) or (H, W)."""
+    per_case: int = 1
+    foreground: float = 1.0
+    background: float = 0.0
+    """Weights of drawing the centre among foreground or among background voxels."""
+
+
+class Augmentation(Model):
+    """Random changes of a training sample; each ``*_p`` is the probability of applying it."""
+
+    flip_p: Fraction = 0.0
+    """For each axis on its own."""
+    rot90_p: Fraction = 0.0
+    """Rotation by k·90°, k in 1..3, in the plane of the last two axes."""
+    shift_p: Fraction = 0.0
+    shift: float = 0.1
+    """Add a value uniform in ±shift."""
+    scale_p: Fraction = 0.0
+    scale: float = 0.1
+    """Multiply by 1 plus a value uniform in ±scale."""
+
+
+class Inference(Model):
+    """Sliding-window prediction."""
+
+    window: list[int] | None = None
+    """(D, H, W) or (H, W); the crop's size by default, the whole image without a crop."""
+    overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
+    weighting: Literal["constant", "gaussian"] = "constant"
+    batch: int = 4
+
+
+class Training(Model):
+    """Optimiser, schedule, sampling, augmentation: one of a paper and data set."""
+
+    source: str = ""
+    notes: list[str] = []
+    epochs: int = Field(ge=1)
+    cases_per_step: int = Field(default=1, ge=1)
+    crop: Crop | None = None
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    schedule: Schedule = Schedule()
+    clip_norm: float | None = None
+    augmentation: Augmentation = Augmentation()
+    loss: str = "dice_ce"
+    loss_options: dict[str, Any] = {}
+    precision: Literal["fp32", "bf16"] = "fp32"
+    validate_every: int = Field(default=10, ge=1)
+    """Epochs between validations; the last epoch is always validated."""
+    inference: Inference = Inference()
+
+
+class Budget(Model):
+    """How much of a published training is run. Part of a run's identity."""
+
+    title: str
+    published: bool = False
+    """True for ``paper`` alone: nothing is changed."""
+    training: dict[str, Any] = {}
+    """Keys of a training recipe that this budget replaces, for every recipe."""
+    by_training: dict[str, dict[str, Any]] = {}
+    """The same for one training recipe by name; it wins over ``training``."""
+
+
+class Method(Model):
+    """A network with its options, and the framework it is trained in."""
+
+    title: str
+    network: str
+    options: dict[str, Any] = {}
+    framework: str | None = None
+    framework_options: dict[str, Any] = {}
+    source: str = ""
+    parameters: dict[str, int] = {}
+    """Data set → published or pinned number of parameters, checked by a test."""
+    notes: list[str] = []
+
+
+class Experiment(Model):
+    """One table: data × methods × training × protocol."""
+
+    title: str
+    paper: str = ""
+    dataset: str
+    recipe: str
+    protocol: str
+    training: str
+    methods: list[str] = Field(min_length=1)
+    folds: list[int] | Literal["all"] = [0]
+    role: Literal["test", "val"] = "test"
+    grid: Literal["native", "prepared"] = "native"
+    checkpoint: Literal["last", "best_val"] = "last"
+    notes: list[str] = []
+
+
+class Config(Model):
+    """``config/config.yaml``: what to run."""
+
+    experiments: list[str] = Field(min_length=1)
+    budget: str = "smoke"
+    seeds: list[int] = Field(default=[0], min_length=1)
+    training_threads: int = Field(default=2, ge=1)
+    """CPU threads of a training: part of a run's identity, whatever ``--cores`` says."""
+    mirror: str | None = None
+    """Folder with archives under their published names; read before any address."""

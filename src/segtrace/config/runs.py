@@ -1,0 +1,113 @@
+"""From configuration to runs: which runs an experiment needs, and what one run is, fully resolved."""
+
+from typing import Any
+
+from segtrace import layout
+from segtrace.config import load, models
+from segtrace.errors import SegtraceError
+
+
+def folds(experiment: models.Experiment) -> list[int]:
+    """The folds that an experiment uses."""
+    data = load.dataset(experiment.dataset)
+    protocol: models.Protocol = load.part(experiment.dataset, "protocol", data.protocols, experiment.protocol)
+    count = protocol.fold_count
+    chosen = list(range(count)) if experiment.folds == "all" else list(experiment.folds)
+    bad = [fold for fold in chosen if not 0 <= fold < count]
+    if bad:
+        raise SegtraceError(
+            f"protocol {experiment.protocol!r} of {experiment.dataset} has folds 0 to {count - 1}; the experiment asks for {bad}"
+        )
+    return chosen
+
+
+def runs_of(name: str, *, budget: str, seeds: list[int]) -> list[layout.RunName]:
+    """All runs of the experiment ``name``, in the order method, fold, seed."""
+    experiment = load.experiment(name)
+    data = load.dataset(experiment.dataset)
+    load.part(experiment.dataset, "recipe", data.recipes, experiment.recipe)
+    load.load("budgets", budget)
+    load.load("training", experiment.training)
+    for method in experiment.methods:
+        load.method(method)
+    return [
+        layout.RunName(experiment.dataset, experiment.recipe, experiment.protocol, method, budget, fold, seed)
+        for method in experiment.methods
+        for fold in folds(experiment)
+        for seed in seeds
+    ]
+
+
+def variant_of(experiment: models.Experiment) -> layout.Variant:
+    """The variant that an experiment's table is made from."""
+    return layout.Variant(role=experiment.role, checkpoint=experiment.checkpoint, grid=experiment.grid)
+
+
+def training_of(run: layout.RunName) -> str:
+    """The training recipe of a run: that of the experiments that name the run; they must agree."""
+    found: dict[str, list[str]] = {}
+    for name in load.names("experiments"):
+        experiment = load.experiment(name)
+        same = (experiment.dataset, experiment.recipe, experiment.protocol) == (run.dataset, run.recipe, run.protocol)
+        if same and run.method in experiment.methods:
+            found.setdefault(experiment.training, []).append(name)
+    if not found:
+        raise SegtraceError(
+            f"no experiment in config/experiments trains {run.method} on {run.dataset}/{run.recipe}/{run.protocol}"
+        )
+    if len(found) > 1:
+        listed = "; ".join(f"{training} in {', '.join(experiments)}" for training, experiments in found.items())
+        raise SegtraceError(f"experiments disagree on the training of {run}: {listed}; give one a recipe of its own")
+    return next(iter(found))
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes`` put in, mappings merged key by key."""
+    result = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+def training_under(training: str, budget: str) -> models.Training:
+    """A training recipe with a budget's changes."""
+    recipe: models.Training = load.load("training", training)
+    limits: models.Budget = load.load("budgets", budget)
+    changes = merged(limits.training, limits.by_training.get(training, {}))
+    where = f"config/training/{training}.yaml with config/budgets/{budget}.yaml"
+    return load.validate(models.Training, merged(recipe.model_dump(), changes), where=where)
+
+
+def resolve(run: layout.RunName, *, threads: int) -> dict[str, Any]:
+    """A run as plain JSON: everything that decides its outcome but data, code and environment.
+
+    This, with the cases and digests that the command adds, is ``run.json``: all that ``train`` reads.
+    """
+    data = load.dataset(run.dataset)
+    method = load.method(run.method)
+    training = training_of(run)
+    return {
+        "run": str(run),
+        "dataset": run.dataset,
+        "recipe": run.recipe,
+        "protocol": run.protocol,
+        "method": run.method,
+        "budget": run.budget,
+        "fold": run.fold,
+        "seed": run.seed,
+        "threads": threads,
+        "labels": {str(value): name for value, name in data.labels.items()},
+        "network": {
+            "name": method.network,
+            "options": method.options,
+            "in_channels": len(data.channels),
+            "out_channels": len(data.labels) + 1,
+            "spatial_dims": data.dimensions,
+        },
+        "framework": method.framework,
+        "framework_options": method.framework_options,
+        "training_name": training,
+        "training": training_under(training, run.budget).model_dump(),
+        "prepared": str(layout.prepared(run.dataset, run.recipe)),
+    }

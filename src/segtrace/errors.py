@@ -1,0 +1,25 @@
+"""Errors that a user can cause.
+
+A :class:`SegtraceError` is printed as it stands, without a traceback: it says what is wrong, in which
+file or under which key, with the values, and what to do. Several faults are collected and shown at once.
+"""
+
+from collections.abc import Sequence
+
+
+class SegtraceError(Exception):
+    """A fault that the user can mend; its text is the whole message."""
+
+
+def raise_all(problems: Sequence[str], *, heading: str, remedy: str = "") -> None:
+    """Raise one :class:`SegtraceError` that lists every problem; do nothing when there is none.
+
+    ``heading`` says what was being done; ``remedy`` says what to do, on the last line.
+    """
+    if not problems:
+        return
+    count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
+    lines = [f"{heading}: {count}", *(f"  - {problem}" for problem in problems)]
+    if remedy:
+        lines.append(remedy)
+    raise SegtraceError("\n".join(lines))

@@ -1,0 +1,139 @@
+"""Writing files so that nothing half-written ever has its final name, and locking folders.
+
+Every write goes to a temporary name in the same folder, is flushed to disk, and is then renamed.
+A folder lock is a ``flock``: the kernel frees it when its owner dies, however it dies.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from segtrace.errors import SegtraceError
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def check_safe_name(name: str, *, what: str) -> str:
+    """Return ``name`` if it can be a file name anywhere; raise :class:`SegtraceError` otherwise."""
+    if not SAFE_NAME.fullmatch(name):
+        raise SegtraceError(
+            f"{what} {name!r} cannot be used as a file name: "
+            "use letters, digits, dot, hyphen and underscore, starting with a letter or digit"
+        )
+    return name
+
+
+@contextmanager
+def atomic(path: Path, mode: str = "w", *, suffix: str = "") -> Iterator[IO[Any]]:
+    """Open a temporary file beside ``path`` and rename it to ``path`` when the block succeeds.
+
+    ``suffix`` keeps a file ending that a library goes by. On any failure, a full disk included, the
+    temporary file is removed and an earlier file under ``path`` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=suffix or ".tmp")
+    temporary = Path(name)
+    try:
+        encoding = None if "b" in mode else "utf-8"
+        newline = None if "b" in mode else ""
+        with os.fdopen(descriptor, mode, encoding=encoding, newline=newline) as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def atomic_path(path: Path, *, suffix: str) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` for libraries that write by name; rename it on success."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=suffix)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` in one step."""
+    with atomic(path) as handle:
+        handle.write(text)
+
+
+def json_text(value: Any) -> str:
+    """The one JSON form of ``value``: keys sorted, one a line, no NaN, newline at the end."""
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as deterministic JSON in one step."""
+    write_text(path, json_text(value))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a missing or damaged one is an error that names it."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SegtraceError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise SegtraceError(f"{path}: not valid JSON ({error}); delete it and run again") from None
+
+
+def sha256_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextmanager
+def hold(folder: Path, *, what: str) -> Iterator[None]:
+    """Hold the folder's lock while the block runs; wait, saying so once, while another process holds it.
+
+    The lock is the file ``.segtrace/locks/<folder>.lock`` under the working directory. It is freed by
+    the kernel when the holder ends, so a killed job leaves nothing to clean up and an orphaned job
+    that is still running is never doubled.
+    """
+    name = str(folder).strip("/").replace("/", "~")
+    path = Path(".segtrace/locks") / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            owner = handle.read().strip() or "unknown"
+            print(
+                f"{what}: {folder} is in use by process {owner}, which is still running; waiting for it "
+                f"(lock {path}; stop that process to go on at once)",
+                flush=True,
+            )
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        handle.seek(0)
+        handle.truncate()
+        handle.write(f"{os.getpid()}\n")
+        handle.flush()
+        try:
+            yield
+        finally:
+            fcntl.flock(handle, fcntl.LOCK_UN)

@@ -1,0 +1,144 @@
+"""Where every file of a project lies, relative to its root (the working directory).
+
+The workflow, the commands and the tests all take paths from here. A run is named
+``DATASET/RECIPE/PROTOCOL/METHOD/BUDGET/fold-K_seed-S``; a variant of its predictions is named
+``ROLE-CHECKPOINT-GRID-CORRUPTION``, for example ``test-last-native-none``.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from segtrace.errors import SegtraceError
+
+RUN_PATTERN = (
+    r"(?P<dataset>[^/]+)/(?P<recipe>[^/]+)/(?P<protocol>[^/]+)/(?P<method>[^/]+)/(?P<budget>[^/]+)"
+    r"/fold-(?P<fold>\d+)_seed-(?P<seed>\d+)"
+)
+VARIANT_PATTERN = (
+    r"(?P<role>test|val|train)-(?P<checkpoint>last|best_val)-(?P<grid>native|prepared)-(?P<corruption>[a-z0-9_.]+)"
+)
+
+
+@dataclass(frozen=True)
+class RunName:
+    """The name of a run, taken apart."""
+
+    dataset: str
+    recipe: str
+    protocol: str
+    method: str
+    budget: str
+    fold: int
+    seed: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.dataset}/{self.recipe}/{self.protocol}/{self.method}/{self.budget}"
+            f"/fold-{self.fold}_seed-{self.seed}"
+        )
+
+
+def parse_run(text: str) -> RunName:
+    """Take a run's name apart; raise :class:`SegtraceError` if it is none."""
+    match = re.fullmatch(RUN_PATTERN, text.strip("/"))
+    if match is None:
+        raise SegtraceError(f"{text!r} is no run; a run is DATASET/RECIPE/PROTOCOL/METHOD/BUDGET/fold-K_seed-S")
+    parts = match.groupdict()
+    return RunName(
+        dataset=parts["dataset"],
+        recipe=parts["recipe"],
+        protocol=parts["protocol"],
+        method=parts["method"],
+        budget=parts["budget"],
+        fold=int(parts["fold"]),
+        seed=int(parts["seed"]),
+    )
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What was predicted and how it is scored: role, checkpoint, grid, corruption."""
+
+    role: str = "test"
+    checkpoint: str = "last"
+    grid: str = "native"
+    corruption: str = "none"
+
+    def __str__(self) -> str:
+        return f"{self.role}-{self.checkpoint}-{self.grid}-{self.corruption}"
+
+
+def parse_variant(text: str) -> Variant:
+    """Take a variant's name apart; raise :class:`SegtraceError` if it is none."""
+    match = re.fullmatch(VARIANT_PATTERN, text)
+    if match is None:
+        raise SegtraceError(
+            f"{text!r} is no variant; one is ROLE-CHECKPOINT-GRID-CORRUPTION, such as test-last-native-none"
+        )
+    return Variant(**match.groupdict())
+
+
+def raw(dataset: str) -> Path:
+    """The data set as published."""
+    return Path("data/raw") / dataset
+
+
+def receipt(dataset: str) -> Path:
+    """What ``acquire`` unpacked: archives, checksums, files."""
+    return Path("data/raw") / f"{dataset}.receipt.json"
+
+
+def index(dataset: str) -> Path:
+    """Folder of ``cases.csv`` and the raw gate."""
+    return Path("data/index") / dataset
+
+
+def cases(dataset: str) -> Path:
+    """One row a case."""
+    return index(dataset) / "cases.csv"
+
+
+def prepared(dataset: str, recipe: str) -> Path:
+    """Folder of prepared arrays, ``prepared.csv``, ``mask_checks.csv`` and the prepared gate."""
+    return Path("data/prepared") / dataset / recipe
+
+
+def batch_table(dataset: str, recipe: str, batch: int) -> Path:
+    """Rows of the cases of one batch of ``prepare``."""
+    return prepared(dataset, recipe) / "batches" / f"{batch:03d}.csv"
+
+
+def split(dataset: str, protocol: str) -> Path:
+    """One row a case and fold: its role."""
+    return Path("data/splits") / dataset / f"{protocol}.csv"
+
+
+def run(name: str | RunName) -> Path:
+    """Checkpoints, history and ``run.json`` of a run."""
+    return Path("checkpoints") / str(name)
+
+
+def predictions(name: str | RunName, variant: str | Variant) -> Path:
+    """Label maps of a run's variant, and ``predictions.csv``."""
+    return Path("predictions") / str(name) / str(variant)
+
+
+def scores(name: str | RunName, variant: str | Variant) -> Path:
+    """Scores per case and label."""
+    return Path("scores") / str(name) / f"{variant}.csv"
+
+
+def results(experiment: str) -> Path:
+    """Deterministic tables of an experiment."""
+    return Path("results") / experiment
+
+
+def report(experiment: str) -> Path:
+    """The page to open."""
+    return Path("reports") / experiment / "index.html"
+
+
+def data_docs(dataset: str, gate: str) -> Path:
+    """Great Expectations' HTML pages of a gate: for reading, never compared."""
+    return Path("reports/gates") / dataset / gate
