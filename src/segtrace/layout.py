@@ -5,6 +5,7 @@ The workflow, the commands and the tests all take paths from here. A run is name
 ``ROLE-CHECKPOINT-GRID-CORRUPTION``, for example ``test-last-native-none``.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,3 +143,8 @@ def report(experiment: str) -> Path:
 def data_docs(dataset: str, gate: str) -> Path:
     """Great Expectations' HTML pages of a gate: for reading, never compared."""
     return Path("reports/gates") / dataset / gate
+
+
+def batch_of(case: str, batches: int) -> int:
+    """The batch of a case: a hash of its id, so that a new case moves no other."""
+    return int(hashlib.sha256(case.encode()).hexdigest()[:8], 16) % batches

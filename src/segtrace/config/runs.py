@@ -111,3 +111,10 @@ def resolve(run: layout.RunName, *, threads: int) -> dict[str, Any]:
         "training": training_under(training, run.budget).model_dump(),
         "prepared": str(layout.prepared(run.dataset, run.recipe)),
     }
+
+
+def modules_of(run: dict[str, Any]) -> list[str]:
+    """Modules that a resolved run reaches by name: its network's and its loss's."""
+    from segtrace import losses, networks
+
+    return [networks.module_of(run["network"]["name"]), losses.module_of(run["training"]["loss"])]

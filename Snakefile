@@ -1,0 +1,44 @@
+"""segtrace: from published archives to comparison tables and their report.
+
+    snakemake --cores 8 --resources gpu=2                     everything that config/config.yaml asks for
+    snakemake --cores 2 --config experiments=hippocampus      one experiment
+    snakemake --cores 2 results/hippocampus/summary.csv       one file
+
+Rules are thin: each calls `segtrace <phase>`, which also works by hand.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.25")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+rule all:
+    """Every report of the configured experiments."""
+    input:
+        final_output(),
+
+
+include: "workflow/rules/acquire.smk"
+include: "workflow/rules/index.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/validate.smk"
+include: "workflow/rules/split.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/predict.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/compare.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    acquire,
+    split,
+    compare,
+    report,

@@ -1,0 +1,294 @@
+"""What all rules share: the checked configuration, the targets, wildcards, and the digests.
+
+Content decides what reruns: digests of data, code, configuration and environment travel as `params`.
+A digest that reads a file is a function of wildcards alone, and the file is a checkpoint's output
+that the rule's input function has asked for: Snakemake does not look at params that take `input`.
+"""
+
+import csv
+import os
+import re
+import sys
+from pathlib import Path
+
+from segtrace import digests, layout, upkeep
+from segtrace.config import load, runs
+from segtrace.errors import SegtraceError
+
+# Jobs find the `segtrace` of the environment that Snakemake itself runs in.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+CONDA = "../../envs/segtrace.yaml"
+
+
+def readable(function, *arguments, **options):
+    """Call `function`; a user's fault ends Snakemake with its message and no traceback."""
+    try:
+        return function(*arguments, **options)
+    except SegtraceError as error:
+        sys.exit(f"segtrace: {error}")
+
+
+CONFIG = readable(load.main_config, dict(config))
+SEEDS = ",".join(str(seed) for seed in CONFIG.seeds)
+ENVIRONMENT = digests.environment_digest()
+if CONFIG.mirror:
+    # By environment, not by params: where the archives lie is no part of what they are.
+    os.environ["SEGTRACE_MIRROR"] = str(Path(CONFIG.mirror).expanduser())
+
+
+def gpus_visible():
+    """Number of CUDA devices that jobs may use, without importing torch."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return len(
+            [device for device in chosen.split(",") if device.strip() not in ("", "-1")]
+        )
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+GPUS = gpus_visible()
+
+
+def any_of(names):
+    """A pattern that matches exactly one of `names`; one that matches nothing if there are none."""
+    return "|".join(re.escape(name) for name in sorted(set(names))) or "(?!)"
+
+
+DATASETS = load.names("datasets")
+RECIPES = any_of(r for d in DATASETS for r in readable(load.dataset, d).recipes)
+PROTOCOLS = any_of(p for d in DATASETS for p in readable(load.dataset, d).protocols)
+
+
+wildcard_constraints:
+    dataset=any_of(DATASETS),
+    recipe=RECIPES,
+    protocol=PROTOCOLS,
+    experiment=any_of(load.names("experiments")),
+    batch=r"\d{3}",
+    variant=r"(?:test|val|train)-(?:last|best_val)-(?:native|prepared)-[a-z0-9_.]+",
+    run=f"(?:{any_of(DATASETS)})/(?:{RECIPES})/(?:{PROTOCOLS})/(?:{any_of(load.names('methods'))})"
+    rf"/(?:{any_of(load.names('budgets'))})/fold-\d+_seed-\d+",
+
+
+def final_output():
+    """Everything that the configuration asks for.
+
+    Not the reports alone: a checkpoint or a score that was deleted is made again even where all that
+    was made from it is still there.
+    """
+    targets = []
+    for name in CONFIG.experiments:
+        experiment = readable(load.experiment, name)
+        targets.append(layout.report(name))
+        targets.append(layout.cases(experiment.dataset))
+        targets.append(layout.prepared(experiment.dataset, experiment.recipe) / "prepared.csv")
+        targets.append(layout.split(experiment.dataset, experiment.protocol))
+        for pattern in (
+            "checkpoints/{run}/weights.safetensors",
+            "predictions/{run}/{variant}/predictions.csv",
+            "scores/{run}/{variant}.csv",
+        ):
+            targets += experiment_files(name, pattern)
+    return sorted({str(target) for target in targets})
+
+
+def experiment_files(experiment, pattern):
+    """`pattern` for every run of an experiment, with {run} and {variant} filled in."""
+    variant = runs.variant_of(readable(load.experiment, experiment))
+    names = readable(runs.runs_of, experiment, budget=CONFIG.budget, seeds=CONFIG.seeds)
+    return [pattern.format(run=run, variant=variant) for run in names]
+
+
+# --- files of checkpoints, asked for in input functions ---------------------------------------------
+
+
+def receipt_of(wildcards):
+    """The receipt of a data set, once `acquire` has run."""
+    return checkpoints.acquire.get(dataset=wildcards.dataset).output.receipt
+
+
+def cases_of(wildcards):
+    """The index of a data set, once `index` has run."""
+    return checkpoints.index.get(dataset=wildcards.dataset).output.cases
+
+
+def split_of(wildcards):
+    """The split of a run's protocol, once `split` has run."""
+    run = layout.parse_run(wildcards.run)
+    return checkpoints.split.get(
+        dataset=run.dataset, protocol=run.protocol
+    ).output.split
+
+
+def prepared_of(wildcards):
+    """The table of prepared cases of a run. `split` waits for it, so it is current when asked for."""
+    split_of(wildcards)
+    run = layout.parse_run(wildcards.run)
+    return str(layout.prepared(run.dataset, run.recipe) / "prepared.csv")
+
+
+# --- digests ----------------------------------------------------------------------------------------
+
+
+def rows(path):
+    """A table as a list of dictionaries."""
+    with open(path, encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def raw_state(wildcards):
+    """State of the raw files: names, sizes, times. Asked for once `acquire` has run."""
+    receipt_of(wildcards)
+    return digests.tree_signature(layout.raw(wildcards.dataset))
+
+
+def cases_digest(wildcards):
+    """Digest of every case of a data set."""
+    return digests.digest(
+        [[row["case"], row["digest"]] for row in rows(cases_of(wildcards))]
+    )
+
+
+def batch_digest(wildcards):
+    """Digest of the cases of one batch."""
+    count = load.dataset(wildcards.dataset).batches
+    chosen = [
+        [row["case"], row["digest"]]
+        for row in rows(cases_of(wildcards))
+        if layout.batch_of(row["case"], count) == int(wildcards.batch)
+    ]
+    return digests.digest(chosen)
+
+
+def members(wildcards, roles):
+    """(case, role) of a run's fold, for the given roles."""
+    fold = str(layout.parse_run(wildcards.run).fold)
+    table = rows(split_of(wildcards))
+    return [
+        (row["case"], row["role"])
+        for row in table
+        if row["fold"] == fold and row["role"] in roles
+    ]
+
+
+def training_digest(wildcards):
+    """Digest of the arrays that a run is trained and validated on."""
+    arrays = {
+        row["case"]: [row["image_sha256"], row["label_sha256"]]
+        for row in rows(prepared_of(wildcards))
+    }
+    return digests.digest(
+        [
+            [case, role, arrays.get(case)]
+            for case, role in members(wildcards, ("train", "val"))
+        ]
+    )
+
+
+def prediction_digest(wildcards):
+    """Digest of the images that a variant segments."""
+    role = layout.parse_variant(wildcards.variant).role
+    arrays = {
+        row["case"]: [row["image_sha256"], row["digest"]]
+        for row in rows(prepared_of(wildcards))
+    }
+    return digests.digest(
+        [[case, arrays.get(case)] for case, _ in members(wildcards, (role,))]
+    )
+
+
+def reference_digest(wildcards):
+    """Digest of the cases that a variant is scored against."""
+    run = layout.parse_run(wildcards.run)
+    role = layout.parse_variant(wildcards.variant).role
+    table = rows(checkpoints.index.get(dataset=run.dataset).output.cases)
+    known = {row["case"]: row["digest"] for row in table}
+    return digests.digest(
+        [[case, known.get(case)] for case, _ in members(wildcards, (role,))]
+    )
+
+
+def dataset_digest(*keys):
+    """A params function: digest of the named keys of the data set's configuration."""
+    return lambda wildcards: digests.digest(
+        [
+            readable(load.dataset, wildcards.dataset).model_dump(mode="json")[key]
+            for key in keys
+        ]
+    )
+
+
+def part_digest(kind, wildcard):
+    """A params function: digest of one recipe or protocol of the data set."""
+    return lambda wildcards: digests.digest(
+        load.dataset(wildcards.dataset).model_dump(mode="json")[kind][
+            wildcards[wildcard]
+        ]
+    )
+
+
+def run_digest(wildcards):
+    """Digest of a run's resolved configuration."""
+    return digests.digest(
+        readable(
+            runs.resolve,
+            layout.parse_run(wildcards.run),
+            threads=CONFIG.training_threads,
+        )
+    )
+
+
+def reader_code(phase):
+    """A params function: digest of a phase's code with the data set's reader."""
+    return lambda wildcards: digests.code_digest(
+        phase, extra=[reader_module(wildcards.dataset)]
+    )
+
+
+def reader_module(dataset):
+    """The module that reads a data set."""
+    return f"segtrace.datasets.{load.dataset(dataset).reader or dataset}"
+
+
+def run_code(phase):
+    """A params function: digest of a phase's code with the run's own network and loss."""
+
+    def code(wildcards):
+        run = readable(
+            runs.resolve,
+            layout.parse_run(wildcards.run),
+            threads=CONFIG.training_threads,
+        )
+        return digests.code_digest(phase, extra=runs.modules_of(run))
+
+    return code
+
+
+def score_code(wildcards):
+    """Digest of the scoring code with the data set's reader."""
+    dataset = layout.parse_run(wildcards.run).dataset
+    return digests.code_digest("score", extra=[reader_module(dataset)])
+
+
+def experiment_digest(wildcards):
+    """Digest of an experiment's configuration and of what the whole run was asked for."""
+    experiment = readable(load.experiment, wildcards.experiment)
+    names = {
+        label: name for label, name in load.dataset(experiment.dataset).labels.items()
+    }
+    return digests.digest(
+        [
+            experiment.model_dump(mode="json"),
+            CONFIG.budget,
+            CONFIG.seeds,
+            list(names.items()),
+        ]
+    )
+
+
+# --- resources --------------------------------------------------------------------------------------
+
+
+def growing(base):
+    """A resource that grows with each attempt."""
+    return lambda wildcards, attempt: base * attempt

@@ -1,0 +1,35 @@
+"""index: one row a case, and the gate that judges the raw masks and the data set as a whole."""
+
+
+checkpoint index:
+    """List a data set's cases with bytes, geometry and masks; stop if any is faulty."""
+    input:
+        receipt=ancient(receipt_of),
+    output:
+        cases="data/index/{dataset}/cases.csv",
+        gate="data/index/{dataset}/gate.json",
+    log:
+        "logs/index/{dataset}.log",
+    benchmark:
+        "logs/benchmark/index/{dataset}.tsv"
+    conda:
+        CONDA
+    threads: 4
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        raw=raw_state,
+        config=dataset_digest(
+            "dimensions",
+            "labels",
+            "channels",
+            "options",
+            "exclude",
+            "gate",
+            "spacing_known",
+        ),
+        code=reader_code("index"),
+        environment=ENVIRONMENT,
+    shell:
+        "segtrace index {wildcards.dataset} --workers {threads} > {log} 2>&1"

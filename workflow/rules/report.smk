@@ -1,0 +1,37 @@
+"""report: one page an experiment, that opens from disk."""
+
+
+rule report:
+    """Make an experiment's page."""
+    input:
+        summary="results/{experiment}/summary.csv",
+        cases="results/{experiment}/per_case.csv",
+        metrics="results/{experiment}/metrics.json",
+        histories=lambda wildcards: experiment_files(
+            wildcards.experiment, "checkpoints/{run}/history.csv"
+        ),
+        predictions=lambda wildcards: experiment_files(
+            wildcards.experiment, "predictions/{run}/{variant}/predictions.csv"
+        ),
+    output:
+        page=report(
+            "reports/{experiment}/index.html",
+            caption="../report/experiment.rst",
+            category="Experiments",
+            labels={"experiment": "{experiment}"},
+        ),
+    log:
+        "logs/report/{experiment}.log",
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        config=experiment_digest,
+        code=lambda wildcards: digests.code_digest("report"),
+        environment=ENVIRONMENT,
+        budget=CONFIG.budget,
+        seeds=SEEDS,
+    shell:
+        "segtrace report {wildcards.experiment} --budget {params.budget} --seeds {params.seeds} > {log} 2>&1"

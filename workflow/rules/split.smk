@@ -1,0 +1,39 @@
+"""split: cases to folds and roles, once every recipe that is used has passed its gate."""
+
+
+def gates_of(wildcards):
+    """The prepared gates of all recipes that are configured with this protocol."""
+    wanted = (wildcards.dataset, wildcards.protocol)
+    chosen = set()
+    for names in (CONFIG.experiments, load.names("experiments")):
+        found = [readable(load.experiment, name) for name in names]
+        chosen = {e.recipe for e in found if (e.dataset, e.protocol) == wanted}
+        if chosen:
+            break
+    return [
+        str(layout.prepared(wildcards.dataset, recipe) / "gate.json")
+        for recipe in sorted(chosen)
+    ]
+
+
+checkpoint split:
+    """Assign cases to folds and roles; stop if a subject or an image lies on two sides."""
+    input:
+        gates=gates_of,
+        cases=ancient(cases_of),
+    output:
+        split="data/splits/{dataset}/{protocol}.csv",
+    log:
+        "logs/split/{dataset}/{protocol}.log",
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        data=cases_digest,
+        config=part_digest("protocols", "protocol"),
+        code=lambda wildcards: digests.code_digest("split"),
+        environment=ENVIRONMENT,
+    shell:
+        "segtrace split {wildcards.dataset} {wildcards.protocol} > {log} 2>&1"

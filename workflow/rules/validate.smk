@@ -1,0 +1,38 @@
+"""validate: the prepared masks against the raw ones, and the gate that `split` waits for."""
+
+
+def batch_tables(wildcards):
+    """The tables of all batches of a recipe."""
+    count = load.dataset(wildcards.dataset).batches
+    return [
+        str(layout.batch_table(wildcards.dataset, wildcards.recipe, number))
+        for number in range(count)
+    ]
+
+
+rule validate:
+    """Judge prepared masks: labels kept, volumes, components, alignment."""
+    input:
+        tables=batch_tables,
+        cases=ancient(cases_of),
+    output:
+        prepared="data/prepared/{dataset}/{recipe}/prepared.csv",
+        checks="data/prepared/{dataset}/{recipe}/mask_checks.csv",
+        gate="data/prepared/{dataset}/{recipe}/gate.json",
+    log:
+        "logs/validate/{dataset}/{recipe}.log",
+    benchmark:
+        "logs/benchmark/validate/{dataset}/{recipe}.tsv"
+    conda:
+        CONDA
+    threads: 2
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        data=cases_digest,
+        config=dataset_digest("gate", "labels", "batches"),
+        code=lambda wildcards: digests.code_digest("validate"),
+        environment=ENVIRONMENT,
+    shell:
+        "segtrace validate {wildcards.dataset} {wildcards.recipe} --workers {threads} > {log} 2>&1"
