@@ -1,0 +1,86 @@
+"""Networks by name. Registering one here is enough to configure, train, score, test and count it.
+
+Each network lives in a module of its own with a function ``build(*, in_channels, out_channels,
+spatial_dims=None, **options)``; with no options it gives the published configuration. What it builds is
+a ``torch.nn.Module`` with
+
+* ``forward(x) -> logits``: ``x`` is (N, C, D, H, W) or (N, C, H, W), logits are (N, K, D, H, W) or
+  (N, K, H, W), with K = ``out_channels`` and the input's size;
+* ``forward_features(x) -> (logits, encoder, decoder)``: the same logits, bit for bit, with the encoder's
+  features from shallow to deep (the skips, without the bottleneck) and the decoder's from deep to shallow
+  (bottleneck first; the last, at full size, is left out: only the logits come from it);
+* ``encoder_channels``, ``encoder_scales``, ``decoder_channels``, ``decoder_scales``: the channels of these
+  features and the factor by which each is smaller than the input;
+* ``divisor``: every side of the input must be a multiple of it.
+
+Only the module of a network that is asked for is imported, so listing them is quick.
+"""
+
+import ast
+import difflib
+import importlib
+import inspect
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segtrace.errors import SegtraceError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Name → module of this package.
+_MODULES = {
+    "dynunet": "dynunet",
+    "unet": "unet",
+    "unet3d": "unet3d",
+}
+
+
+def names() -> list[str]:
+    """The registered names, sorted."""
+    return sorted(_MODULES)
+
+
+def module_of(name: str) -> str:
+    """The dotted name of the module that holds the network ``name``; an unknown name names the nearest."""
+    if name not in _MODULES:
+        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.5)
+        advice = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names())}"
+        raise SegtraceError(f"no network {name!r}; {advice}")
+    return f"segtrace.networks.{_MODULES[name]}"
+
+
+@lru_cache(maxsize=None)
+def describe(name: str) -> str:
+    """The first line of the network's documentation, read without importing it."""
+    path = Path(__file__).parent / f"{module_of(name).rpartition('.')[2]}.py"
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return text.split("\n")[0].rstrip(".")
+
+
+def create(
+    name: str, *, in_channels: int, out_channels: int, spatial_dims: int | None = None, **options: Any
+) -> "nn.Module":
+    """Build the network ``name`` with random initial weights from torch's global generator.
+
+    ``out_channels`` counts the background; ``spatial_dims`` is 2 or 3, and may be left out where a
+    network knows one only. An option that the network does not have is an error that names the nearest.
+    """
+    build = importlib.import_module(module_of(name)).build
+    known = [p for p in inspect.signature(build).parameters if p not in ("in_channels", "out_channels", "spatial_dims")]
+    for option in options:
+        if option not in known:
+            near = difflib.get_close_matches(option, known, n=1, cutoff=0.5)
+            advice = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(known) or 'none'}"
+            raise SegtraceError(f"network {name!r} has no option {option!r}; {advice}")
+    network: nn.Module = build(
+        in_channels=in_channels, out_channels=out_channels, spatial_dims=spatial_dims, **options
+    )
+    return network
+
+
+def check_spatial_dims(name: str, given: int | None, known: int) -> None:
+    """Refuse a number of spatial dimensions that a network does not have."""
+    if given not in (None, known):
+        raise SegtraceError(f"network {name!r} is {known}-D; it was asked for {given}-D data")
