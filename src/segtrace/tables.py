@@ -199,9 +199,10 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
             "label": _whole(),
             "label_name": _text(),
             "metric": _text(),
-            "cases": _whole(),
-            "undefined": _whole(),
-            "missing": _whole(),
+            "cases": _whole(),  # cases that the mean is over
+            "undefined": _whole(),  # cases left out: the metric has no value in any run
+            "as_worst": _whole(),  # cases in which an undefined distance counts as the image diagonal
+            "missing": _whole(),  # cases without a score in at least one run, counted as worst
             "mean": _number(unknown=True),
             "sd": _number(_POSITIVE, unknown=True),
             "median": _number(unknown=True),
@@ -215,6 +216,11 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
         unique=["method", "label", "metric"],
     ),
 }
+
+#: The scores of all runs of an experiment, joined.
+SCHEMAS["per_case"] = pa.DataFrameSchema(
+    dict(SCHEMAS["scores"].columns), strict=True, unique=["method", "fold", "seed", "case", "label"]
+)
 
 
 def columns(table: str) -> list[str]:

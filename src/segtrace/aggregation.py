@@ -1,0 +1,145 @@
+"""From scores of runs to one value a method, case, label and metric: what tables average and figures show.
+
+The order is fixed: within a run, the mean over the foreground labels gives label 0; then the mean over
+a case's runs (seeds, and folds where a case is scored in several); cases are averaged last, and the
+cases of all folds are pooled. So a case weighs the same however often it was predicted.
+
+Empty masks and distances: where one of the two masks is empty, a surface distance does not exist, and
+counts as the worst there is, the image diagonal; otherwise a method that finds nothing would look
+better than one that errs. Where both are empty there is nothing to measure and the case is left out.
+Other undefined values (the precision of an empty prediction) are left out too. Reinke et al.,
+"Understanding metric-related pitfalls in image analysis validation", Nature Methods 21 (2024), discuss
+these choices. All are counted.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+#: Metrics between 0 and 1 in which more is better.
+OVERLAPS = ("dice", "iou", "precision", "recall", "accuracy")
+#: Distances, in which less is better, and the column that holds the worst value of each.
+DISTANCES = {"hd95_mm": "worst_mm", "hd95_voxel": "worst_voxel"}
+METRICS = (*OVERLAPS, *DISTANCES)
+
+#: How values are aggregated, in words, for tables' readers.
+POLICY = (
+    "Label 0 (mean) is the mean over the foreground labels of a case, taken within each run.",
+    "A case's value is the mean over its runs (seeds); cases are averaged last, those of all folds pooled.",
+    "sd is the sample standard deviation over cases (n − 1).",
+    "HD95 is the greater of the two directed 95th percentiles of surface distances. Where exactly one of "
+    "the two masks is empty it has no value and counts as the image diagonal; where both are empty the "
+    "case is left out.",
+    "Precision, recall and other overlap metrics without a value are left out.",
+    "A case that was scored in one run and is missing in another counts as worst there: 0, or the image "
+    "diagonal.",
+)
+
+
+@dataclass(frozen=True)
+class CaseValue:
+    """The value of one case; ``value`` is None where the metric is not defined in any run."""
+
+    method: str
+    case: str
+    label: int
+    metric: str
+    value: float | None
+    as_worst: bool = False
+    missing: bool = False
+
+
+def mean(values: Sequence[float]) -> float:
+    """Arithmetic mean, correctly rounded, so that it is the same on every machine and in every order."""
+    return math.fsum(values) / len(values)
+
+
+def deviation(values: Sequence[float]) -> float | None:
+    """Sample standard deviation (n − 1); None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    centre = mean(values)
+    return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle value, or the mean of the two middle ones."""
+    ordered, half = sorted(values), len(values) // 2
+    return ordered[half] if len(ordered) % 2 else mean(ordered[half - 1 : half + 1])
+
+
+def _known(value: Any) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _row_value(row: Mapping[str, Any], metric: str) -> tuple[float | None, bool]:
+    """(value, whether it stands for an undefined distance) of one row of a ``scores`` table."""
+    value = _known(row[metric])
+    if value is not None or metric not in DISTANCES:
+        return value, False
+    reference, prediction = row["tp"] + row["fn"], row["tp"] + row["fp"]
+    if (reference == 0) == (prediction == 0):
+        return None, False
+    worst = _known(row[DISTANCES[metric]])
+    return worst, worst is not None
+
+
+def _worst(row: Mapping[str, Any], metric: str) -> float | None:
+    """What a missing prediction of the row's case counts as."""
+    return _known(row[DISTANCES[metric]]) if metric in DISTANCES else 0.0
+
+
+def case_values(
+    scores: Iterable[Mapping[str, Any]], *, methods: Sequence[str], labels: Sequence[int]
+) -> list[CaseValue]:
+    """One value a method, case, label (0: mean of ``labels``) and metric.
+
+    The order is that of ``methods``, then label, metric and case.
+    ``scores`` are rows of the ``per_case`` table. The cases of a fold are those that any of its runs
+    scored; a run without one of them is given the worst value, and the case is marked ``missing``.
+    """
+    rows = list(scores)
+    found = {(r["method"], r["fold"], r["seed"], r["case"], r["label"]): r for r in rows}
+    runs = sorted({key[:3] for key in found})
+    cases = {fold: sorted({key[3] for key in found if key[1] == fold}) for fold in {run[1] for run in runs}}
+    any_row = {(r["case"], r["label"]): r for r in rows}
+    gathered: dict[tuple[str, str, int, str], list[tuple[float | None, bool, bool]]] = {}
+    for method, fold, seed in runs:
+        for case in cases[fold]:
+            for metric in METRICS:
+                values = []
+                for label in labels:
+                    row = found.get((method, fold, seed, case, label))
+                    if row is None:
+                        entry = (_worst(any_row[case, label], metric), False, True)
+                    else:
+                        entry = (*_row_value(row, metric), False)
+                    gathered.setdefault((method, case, label, metric), []).append(entry)
+                    values.append(entry)
+                defined = [value for value, _, _ in values if value is not None]
+                together = (
+                    mean(defined) if defined else None,
+                    any(as_worst for _, as_worst, _ in values),
+                    any(missing for _, _, missing in values),
+                )
+                gathered.setdefault((method, case, 0, metric), []).append(together)
+    order = {name: position for position, name in enumerate(methods)}
+    rank = {metric: position for position, metric in enumerate(METRICS)}
+    result = []
+    for key in sorted(gathered, key=lambda k: (order[k[0]], k[2], rank[k[3]], k[1])):
+        method, case, label, metric = key
+        entries = gathered[key]
+        defined = [value for value, _, _ in entries if value is not None]
+        result.append(
+            CaseValue(
+                method=method,
+                case=case,
+                label=label,
+                metric=metric,
+                value=mean(defined) if defined else None,
+                as_worst=any(as_worst for _, as_worst, _ in entries),
+                missing=any(missing for _, _, missing in entries),
+            )
+        )
+    return result

@@ -1,0 +1,1 @@
+"""compare: from the scores of an experiment's runs to its tables."""

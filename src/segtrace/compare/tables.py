@@ -1,0 +1,182 @@
+"""An experiment's tables: its scores joined, and a summary of every method, label and metric.
+
+How values are aggregated, and what undefined and missing ones count as, is in
+:mod:`segtrace.aggregation`. Sums are correctly rounded, so that the tables' bytes do not depend on the
+machine or on the order of the runs.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from segtrace import layout, tables
+from segtrace.aggregation import CaseValue, case_values, deviation, mean, median
+from segtrace.errors import SegtraceError, raise_all
+
+MEAN_NAME = "mean"
+
+
+def read_scores(
+    runs: Sequence[layout.RunName], *, variant: layout.Variant, labels: Sequence[int]
+) -> pd.DataFrame:
+    """The scores of all ``runs`` as one table, in the order of ``runs``, then case and label.
+
+    Raises :class:`SegtraceError` that lists every fault: files that are missing or damaged, that hold
+    another run's rows, in which a case lacks a label, or whose references disagree.
+    """
+    problems: list[str] = []
+    parts = []
+    missing = []
+    for run in runs:
+        path = layout.scores(run, variant)
+        if not path.is_file():
+            missing.append(f"{path} (segtrace score {run} {variant})")
+            continue
+        try:
+            part = tables.read("scores", path)
+        except SegtraceError as error:
+            problems.append(str(error))
+            continue
+        found = _faults(part, run=run, variant=variant, labels=labels, where=path)
+        problems.extend(found)
+        if not found:
+            parts.append(part.sort_values(["case", "label"], kind="stable"))
+    raise_all(
+        missing,
+        heading="the scores of some runs are not there",
+        remedy=f"Make them with the commands in brackets, or all that is missing with: "
+        f"snakemake --cores 2 {' '.join(item.split()[0] for item in missing)}",
+    )
+    raise_all(problems, heading="reading scores", remedy="Delete the files named and score again.")
+    joined = pd.concat(parts, ignore_index=True)
+    raise_all(
+        _disagreements(joined),
+        heading="the runs were scored against different references",
+        remedy="Score the runs again, so that all are compared on the same data.",
+    )
+    return joined
+
+
+def _faults(
+    part: pd.DataFrame, *, run: layout.RunName, variant: layout.Variant, labels: Sequence[int], where: Path
+) -> list[str]:
+    expected = {**vars(run), **vars(variant)}
+    found = [
+        f"{where}: column {key} holds {', '.join(map(str, part[key].unique()))}; its path says {value}"
+        for key, value in expected.items()
+        if list(part[key].unique()) != [value] and len(part)
+    ]
+    if not len(part):
+        return [f"{where}: no rows"]
+    for case, values in part.groupby("case")["label"]:
+        if sorted(values) != sorted(labels):
+            found.append(f"{where}: case {case} has labels {sorted(values)}, expected {sorted(labels)}")
+    return found
+
+
+def _disagreements(scores: pd.DataFrame) -> list[str]:
+    """Cases whose reference or size is not the same in all runs."""
+    table = scores[["case", "label"]].assign(reference=scores.tp + scores.fn)
+    table["all"] = table.reference + scores.fp + scores.tn
+    spread = table.groupby(["case", "label"]).agg(["min", "max"])
+    found = []
+    for key, row in spread.iterrows():
+        case, label = cast("tuple[str, int]", key)
+        for what, words in (("reference", "reference"), ("all", "image")):
+            low, high = int(row[what, "min"]), int(row[what, "max"])
+            if low != high:
+                found.append(f"case {case}, label {label}: {words} voxels are {low} and {high}")
+    return found
+
+
+def best_constants(
+    scores: Iterable[Mapping[str, Any]], *, labels: Sequence[int]
+) -> dict[tuple[int, str], float]:
+    """(label, metric) → mean of the best constant prediction, for dice and iou; exact, from the counts.
+
+    A constant prediction gives every voxel of every case the same value. With P reference voxels of N,
+    predicting the label everywhere scores Dice 2P/(P+N) and IoU P/N; not predicting it scores 0, or 1
+    where the reference is empty too. The better of the two means is what a method has to beat. For
+    label 0 (the mean over ``labels``) the candidates are nothing, and each label everywhere.
+    """
+    counts: dict[str, dict[int, tuple[int, int]]] = {}
+    for row in scores:
+        reference, total = row["tp"] + row["fn"], row["tp"] + row["fp"] + row["fn"] + row["tn"]
+        counts.setdefault(row["case"], {})[row["label"]] = (reference, total)
+    everywhere = {"dice": lambda p, n: 2 * p / (p + n), "iou": lambda p, n: p / n}
+    best: dict[tuple[int, str], float] = {}
+    for metric, covered in everywhere.items():
+        candidates: dict[int, list[float]] = {label: [] for label in (0, *labels)}
+        for painted in (None, *labels):
+            of_mean = []
+            of_label: dict[int, list[float]] = {label: [] for label in labels}
+            for case in sorted(counts):
+                for label in labels:
+                    reference, total = counts[case][label]
+                    value = covered(reference, total) if label == painted else float(reference == 0)
+                    of_label[label].append(value)
+                of_mean.append(mean([of_label[label][-1] for label in labels]))
+            candidates[0].append(mean(of_mean))
+            for label in labels:
+                candidates[label].append(mean(of_label[label]))
+        for label, means in candidates.items():
+            best[label, metric] = max(means)
+    return best
+
+
+def summarise(
+    scores: pd.DataFrame, *, experiment: str, budget: str, methods: Sequence[str], labels: Mapping[int, str]
+) -> list[dict[str, Any]]:
+    """Rows of the ``summary`` table: every method × label (0 is the mean of the others) × metric.
+
+    ``scores`` is a ``per_case`` table; ``labels`` maps values to names. A metric without any value
+    (millimetres of images without a physical scale) has a row with no numbers.
+    """
+    records = cast("list[dict[str, Any]]", scores.to_dict("records"))
+    names = {0: MEAN_NAME, **labels}
+    constants = best_constants(records, labels=list(labels))
+    counts = {
+        method: {key: int(rows[key].nunique()) for key in ("seed", "fold")}
+        for method, rows in scores.groupby("method")
+    }
+    groups: dict[tuple[str, int, str], list[CaseValue]] = {}
+    for value in case_values(records, methods=methods, labels=list(labels)):
+        groups.setdefault((value.method, value.label, value.metric), []).append(value)
+    result = []
+    for (method, label, metric), values in groups.items():
+        known = [value.value for value in values if value.value is not None]
+        result.append(
+            {
+                "experiment": experiment,
+                "method": method,
+                "budget": budget,
+                "label": label,
+                "label_name": names[label],
+                "metric": metric,
+                "cases": len(known),
+                "undefined": len(values) - len(known),
+                "as_worst": sum(value.as_worst for value in values),
+                "missing": sum(value.missing for value in values),
+                "mean": mean(known) if known else None,
+                "sd": deviation(known),
+                "median": median(known) if known else None,
+                "minimum": min(known, default=None),
+                "maximum": max(known, default=None),
+                "constant": constants.get((label, metric)),
+                "seeds": counts[method]["seed"],
+                "folds": counts[method]["fold"],
+            }
+        )
+    return result
+
+
+def metrics(summary: Iterable[Mapping[str, Any]], *, scores_sha256: Mapping[str, str]) -> dict[str, Any]:
+    """Means as nested numbers, experiment → method → label → metric, and the bytes they come from."""
+    nested: dict[str, Any] = {}
+    for row in summary:
+        if row["mean"] is not None:
+            by_method = nested.setdefault(row["experiment"], {}).setdefault(row["method"], {})
+            by_method.setdefault(row["label_name"], {})[row["metric"]] = row["mean"]
+    return {**nested, "scores_sha256": dict(scores_sha256)}

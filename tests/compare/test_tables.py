@@ -1,0 +1,326 @@
+"""compare: numbers by hand, policies, errors and equal bytes."""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segtrace import layout, tables
+from segtrace.aggregation import case_values, deviation, mean, median
+from segtrace.cli import main
+from segtrace.compare.tables import best_constants, summarise
+from segtrace.errors import SegtraceError
+
+KEYS = {
+    "dataset": "toy",
+    "recipe": "r",
+    "protocol": "p",
+    "role": "test",
+    "budget": "smoke",
+    "fold": 0,
+    "checkpoint": "last",
+    "grid": "native",
+    "corruption": "none",
+}
+DIAGONAL_MM = 50.0
+
+
+def row(method, case, label, *, tp, fp, fn, n=100, hd=None, seed=0, **changes):
+    """One score; overlaps follow from the counts, as the scoring phase defines them."""
+    empty = tp + fp + fn == 0
+    return {
+        **KEYS,
+        "method": method,
+        "seed": seed,
+        "case": case,
+        "label": label,
+        "tp": tp,
+        "fp": fp,
+        "fn": fn,
+        "tn": n - tp - fp - fn,
+        "dice": 1.0 if empty else 2 * tp / (2 * tp + fp + fn),
+        "iou": 1.0 if empty else tp / (tp + fp + fn),
+        "precision": tp / (tp + fp) if tp + fp else math.nan,
+        "recall": tp / (tp + fn) if tp + fn else math.nan,
+        "accuracy": (n - fp - fn) / n,
+        "hd95_mm": math.nan if hd is None else hd,
+        "hd95_voxel": math.nan if hd is None else hd / 2,
+        "worst_mm": DIAGONAL_MM,
+        "worst_voxel": DIAGONAL_MM / 2,
+        "reason": "",
+        **changes,
+    }
+
+
+# Two methods, three cases, one label. c2's reference is empty; b finds nothing in c1 and c2.
+SCORES = [
+    row("a", "c0", 1, tp=8, fp=2, fn=2, hd=3.0),  # dice 0.8
+    row("a", "c1", 1, tp=10, fp=0, fn=10, hd=6.0),  # dice 2/3
+    row("a", "c2", 1, tp=0, fp=5, fn=0),  # dice 0, distance undefined: worst
+    row("b", "c0", 1, tp=10, fp=0, fn=0, hd=0.0),  # dice 1
+    row("b", "c1", 1, tp=0, fp=0, fn=20),  # dice 0, worst, precision undefined
+    row("b", "c2", 1, tp=0, fp=0, fn=0),  # both empty: dice 1, no distance
+]
+
+
+def table(rows):
+    return tables.check("per_case", tables.frame("per_case", rows), where="test")
+
+
+def summary_of(rows, methods=("a", "b"), labels=None):
+    rows = summarise(
+        table(rows), experiment="toy", budget="smoke", methods=methods, labels=labels or {1: "lesion"}
+    )
+    return {(r["method"], r["label"], r["metric"]): r for r in rows}
+
+
+def test_means_by_hand():
+    summary = summary_of(SCORES)
+    dice = summary["a", 1, "dice"]
+    assert dice["mean"] == pytest.approx((0.8 + 2 / 3 + 0) / 3)
+    assert dice["sd"] == pytest.approx(pd.Series([0.8, 2 / 3, 0]).std(ddof=1))
+    assert (dice["median"], dice["minimum"], dice["maximum"]) == (2 / 3, 0.0, 0.8)
+    assert (dice["cases"], dice["undefined"], dice["missing"], dice["seeds"]) == (3, 0, 0, 1)
+    assert summary["b", 1, "dice"]["mean"] == pytest.approx(2 / 3)
+    assert summary["b", 0, "dice"]["mean"] == summary["b", 1, "dice"]["mean"]
+
+
+def test_distance_of_one_empty_mask_is_the_diagonal_and_of_two_is_left_out():
+    summary = summary_of(SCORES)
+    a, b = summary["a", 1, "hd95_mm"], summary["b", 1, "hd95_mm"]
+    assert a["mean"] == pytest.approx((3 + 6 + DIAGONAL_MM) / 3)
+    assert (a["cases"], a["as_worst"], a["undefined"]) == (3, 1, 0)
+    assert b["mean"] == pytest.approx((0 + DIAGONAL_MM) / 2)
+    assert (b["cases"], b["as_worst"], b["undefined"]) == (2, 1, 1)
+    assert summary["a", 1, "hd95_voxel"]["mean"] == pytest.approx(a["mean"] / 2)
+
+
+def test_precision_of_nothing_is_left_out_and_counted():
+    precision = summary_of(SCORES)["b", 1, "precision"]
+    assert (precision["mean"], precision["cases"], precision["undefined"], precision["sd"]) == (
+        1.0,
+        1,
+        2,
+        None,
+    )
+
+
+def test_millimetres_without_a_scale_are_a_row_without_numbers():
+    rows = [dict(r, hd95_mm=math.nan, worst_mm=math.nan) for r in SCORES]
+    distance = summary_of(rows)["a", 1, "hd95_mm"]
+    assert (distance["mean"], distance["cases"], distance["undefined"], distance["as_worst"]) == (
+        None,
+        0,
+        3,
+        0,
+    )
+    assert summary_of(rows)["a", 1, "hd95_voxel"]["mean"] is not None
+
+
+def test_seeds_are_averaged_within_a_case_first():
+    # Seed 0: dice 1.0 in c0, 0.5 in c1. Seed 1: dice 0.0 in c0, 0.5 in c1. Cases: 0.5 and 0.5, so sd is 0.
+    rows = [
+        row("a", "c0", 1, tp=10, fp=0, fn=0, hd=1, seed=0),
+        row("a", "c1", 1, tp=5, fp=5, fn=5, hd=1, seed=0),
+        row("a", "c0", 1, tp=0, fp=10, fn=10, hd=3, seed=1),
+        row("a", "c1", 1, tp=5, fp=5, fn=5, hd=5, seed=1),
+    ]
+    summary = summary_of(rows, methods=["a"])
+    assert summary["a", 1, "dice"]["mean"] == 0.5
+    assert summary["a", 1, "dice"]["sd"] == 0.0
+    assert summary["a", 1, "dice"]["seeds"] == 2
+    assert summary["a", 1, "hd95_mm"]["mean"] == pytest.approx(2.5)
+
+
+def test_a_missing_case_counts_as_worst():
+    summary = summary_of([r for r in SCORES if not (r["method"] == "b" and r["case"] == "c0")])
+    assert summary["b", 1, "dice"]["mean"] == pytest.approx(1 / 3)
+    assert summary["b", 1, "dice"]["missing"] == 1
+    assert summary["b", 1, "hd95_mm"]["mean"] == DIAGONAL_MM
+    assert summary["a", 1, "dice"]["missing"] == 0
+
+
+def test_label_0_is_the_mean_of_the_labels_of_a_case():
+    rows = [
+        row("a", "c0", 1, tp=10, fp=0, fn=0, hd=1),  # 1
+        row("a", "c0", 2, tp=5, fp=5, fn=5, hd=3),  # 0.5
+        row("a", "c1", 1, tp=0, fp=0, fn=0),  # 1, no distance
+        row("a", "c1", 2, tp=0, fp=10, fn=10, hd=8),  # 0
+    ]
+    summary = summary_of(rows, methods=["a"], labels={1: "one", 2: "two"})
+    assert summary["a", 0, "dice"]["mean"] == pytest.approx((0.75 + 0.5) / 2)
+    assert summary["a", 0, "dice"]["sd"] == pytest.approx(math.sqrt(2 * 0.125**2))
+    assert summary["a", 0, "hd95_mm"]["mean"] == pytest.approx((2 + 8) / 2)
+    assert summary["a", 0, "dice"]["label_name"] == "mean"
+
+
+def test_constant_baseline_by_hand():
+    # References of 20, 0 and 60 voxels of 100. Everywhere: 2P/(P+N); nothing: 1 for the empty one alone.
+    rows = [row("a", f"c{i}", 1, tp=p, fp=0, fn=0, hd=0) for i, p in enumerate((20, 0, 60))]
+    everywhere = (2 * 20 / 120 + 0 + 2 * 60 / 160) / 3
+    assert everywhere > 1 / 3
+    best = best_constants(rows, labels=[1])
+    assert best[1, "dice"] == pytest.approx(everywhere)
+    assert best[1, "iou"] == pytest.approx(1 / 3)  # everywhere gives (0.2 + 0 + 0.6) / 3, less than nothing
+    assert best[0, "dice"] == best[1, "dice"]
+    summary = summary_of(rows, methods=["a"])
+    assert summary["a", 1, "dice"]["constant"] == best[1, "dice"]
+    assert summary["a", 1, "recall"]["constant"] is None
+
+
+def test_constant_baseline_of_the_mean_paints_one_label_only():
+    rows = [row("a", "c0", label, tp=p, fp=0, fn=0, hd=0) for label, p in ((1, 50), (2, 30))]
+    best = best_constants(rows, labels=[1, 2])
+    assert best[1, "dice"] == pytest.approx(100 / 150)
+    assert best[2, "dice"] == pytest.approx(60 / 130)
+    assert best[0, "dice"] == pytest.approx(best[1, "dice"] / 2)
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=8))
+def test_constant_baseline_equals_scoring_constant_predictions(cases):
+    rows = [
+        row("a", f"c{i}", label, tp=0, fp=0, fn=p)
+        for i, pair in enumerate(cases)
+        for label, p in enumerate(pair, 1)
+    ]
+    best = best_constants(rows, labels=[1, 2])
+    for metric in ("dice", "iou"):
+        scored = []
+        for painted in (None, 1, 2):
+            painted_rows = [
+                row("a", r["case"], r["label"], tp=r["fn"], fp=100 - r["fn"], fn=0)
+                if r["label"] == painted
+                else row("a", r["case"], r["label"], tp=0, fp=0, fn=r["fn"])
+                for r in rows
+            ]
+            values = case_values(painted_rows, methods=["a"], labels=[1, 2])
+            scored.append(
+                {k: mean([v.value for v in values if (v.label, v.metric) == (k, metric)]) for k in (0, 1, 2)}
+            )
+        for label in (0, 1, 2):
+            assert best[label, metric] == pytest.approx(max(s[label] for s in scored))
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=30), st.randoms())
+def test_sums_do_not_depend_on_order(values, random):
+    shuffled = list(values)
+    random.shuffle(shuffled)
+    assert mean(shuffled) == mean(values)
+    assert deviation(shuffled) == deviation(values)
+    assert median(shuffled) == median(values)
+    assert deviation(values) == pytest.approx(pd.Series(values).std(ddof=1), abs=1e-12)
+
+
+# --- the command -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A project of two methods whose scores are there."""
+    monkeypatch.chdir(tmp_path)
+    texts = {
+        "config.yaml": "experiments: [toy]\n",
+        "datasets/toy.yaml": "title: T\ndimensions: 2\nmodality: x\nlicence: none\nlabels: {1: lesion}\n"
+        "channels: [g]\nrecipes: {r: {}}\n"
+        "protocols: {p: {kind: grouped_random, test_fraction: 0.2, validation_fraction: 0.1}}\n",
+        "methods/a.yaml": "title: A\nnetwork: unet\n",
+        "methods/b.yaml": "title: B\nnetwork: unet\n",
+        "training/t.yaml": "epochs: 1\nlearning_rate: 0.1\n",
+        "budgets/smoke.yaml": "title: smoke\n",
+        "experiments/toy.yaml": "title: Toy\ndataset: toy\nrecipe: r\nprotocol: p\ntraining: t\n"
+        "methods: [a, b]\n",
+    }
+    for name, text in texts.items():
+        path = tmp_path / "config" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for method in ("a", "b"):
+        write_scores(method, [r for r in SCORES if r["method"] == method])
+    return tmp_path
+
+
+def scores_path(method, seed=0):
+    return layout.scores(layout.RunName("toy", "r", "p", method, "smoke", 0, seed), layout.Variant())
+
+
+def write_scores(method, rows, seed=0):
+    tables.write("scores", rows, scores_path(method, seed))
+
+
+def outputs():
+    return {p.name: p.read_bytes() for p in sorted(layout.results("toy").iterdir())}
+
+
+def test_command_writes_checked_tables(project, capsys):
+    assert main(["compare", "toy"]) == 0
+    summary = tables.read("summary", layout.results("toy") / "summary.csv")
+    chosen = summary[(summary.method == "a") & (summary.label == 1) & (summary.metric == "dice")]
+    assert chosen["mean"].item() == pytest.approx((0.8 + 2 / 3) / 3)
+    joined = tables.read("per_case", layout.results("toy") / "per_case.csv")
+    assert list(joined.method) == ["a"] * 3 + ["b"] * 3
+    metrics = json.loads((layout.results("toy") / "metrics.json").read_text())
+    assert metrics["toy"]["b"]["lesion"]["dice"] == pytest.approx(2 / 3)
+    assert len(metrics["scores_sha256"][str(scores_path("a"))]) == 64
+    record = json.loads((layout.results("toy") / "summary.csv.prov.json").read_text())
+    assert record["phase"] == "compare"
+
+
+def test_same_scores_give_the_same_bytes(project):
+    assert main(["compare", "toy"]) == 0
+    first = outputs()
+    write_scores("a", [r for r in reversed(SCORES) if r["method"] == "a"])  # row order is no content
+    for path in layout.results("toy").iterdir():
+        path.unlink()
+    assert main(["compare", "toy"]) == 0
+    again = outputs()
+    for name in ("summary.csv", "per_case.csv"):
+        assert again[name] == first[name]
+
+
+def test_missing_scores_are_all_listed_with_their_commands(project, capsys):
+    for method in ("a", "b"):
+        scores_path(method).unlink()
+    assert main(["compare", "toy"]) == 1
+    message = capsys.readouterr().err
+    assert "2 problems" in message
+    for method in ("a", "b"):
+        assert f"segtrace score toy/r/p/{method}/smoke/fold-0_seed-0 test-last-native-none" in message
+    assert f"snakemake --cores 2 {scores_path('a')} {scores_path('b')}" in message
+    assert not layout.results("toy").exists()
+
+
+def test_scores_of_another_run_are_refused(project, capsys):
+    write_scores("b", [r for r in SCORES if r["method"] == "a"])
+    assert main(["compare", "toy"]) == 1
+    assert "column method holds a; its path says b" in capsys.readouterr().err
+
+
+def test_scores_against_another_reference_are_refused(project, capsys):
+    rows = [dict(r) for r in SCORES if r["method"] == "b"]
+    rows[0]["tn"] += 7
+    rows[1]["tp"] += 1
+    write_scores("b", rows)
+    assert main(["compare", "toy"]) == 1
+    message = capsys.readouterr().err
+    assert "case c0, label 1: image voxels are 100 and 107" in message
+    assert "case c1, label 1: reference voxels are 20 and 21" in message
+
+
+def test_a_case_without_one_label_is_refused(project, capsys):
+    path = project / "config/datasets/toy.yaml"
+    path.write_text(path.read_text().replace("{1: lesion}", "{1: lesion, 2: cyst}"))
+    assert main(["compare", "toy"]) == 1
+    assert "case c0 has labels [1], expected [1, 2]" in capsys.readouterr().err
+
+
+def test_damaged_scores_are_named(project):
+    scores_path("a").write_text("case,label\nx,1\n")
+    from segtrace.compare.tables import read_scores
+
+    run = layout.parse_run("toy/r/p/a/smoke/fold-0_seed-0")
+    with pytest.raises(SegtraceError, match="not a valid 'scores' table"):
+        read_scores([run], variant=layout.Variant(), labels=[1])
