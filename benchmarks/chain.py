@@ -41,7 +41,9 @@ def timed(command: list[str], *, cwd: Path, env: dict[str, str] | None = None) -
         code = subprocess.run(command, cwd=cwd, stdout=handle, stderr=handle, env=env).returncode
     seconds = time.monotonic() - start
     if code:
-        sys.exit(f"{' '.join(command)} ended with {code} in {cwd}:\n" + log.read_text(errors="replace")[-3000:])
+        sys.exit(
+            f"{' '.join(command)} ended with {code} in {cwd}:\n" + log.read_text(errors="replace")[-3000:]
+        )
     return seconds
 
 
@@ -57,7 +59,15 @@ def value(table: Path, **keys: str) -> dict[str, str]:
 def contents(project: Path) -> dict[str, str]:
     """Digest of every file that must be equal between equal runs."""
     found = {}
-    for top in ("data/index", "data/prepared", "data/splits", "checkpoints", "predictions", "scores", "results"):
+    for top in (
+        "data/index",
+        "data/prepared",
+        "data/splits",
+        "checkpoints",
+        "predictions",
+        "scores",
+        "results",
+    ):
         for path in sorted((project / top).rglob("*")):
             if path.is_file():
                 found[str(path.relative_to(project))] = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -67,14 +77,18 @@ def contents(project: Path) -> dict[str, str]:
 def machine() -> str:
     """Processor, cores, memory and Python, in a line."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    name = next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}"
 
 
 def main() -> None:
     """Measure what was asked for and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", nargs="+", choices=["demo", "hippocampus", "busi", "identical"])
     parser.add_argument("--mirror", type=Path, help="folder with the archives")
     arguments = parser.parse_args()
@@ -85,15 +99,29 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="segtrace-chain-") as name:
         first = clone(Path(name), "first")
         if "demo" in arguments.what:
-            rows.append(("`make demo`, fresh clone, installation included", f"{timed(['make', 'demo'], cwd=first):.0f} s"))
-            rows.append(("`make demo` again: nothing to be done", f"{timed(['make', 'demo'], cwd=first):.1f} s"))
+            rows.append(
+                (
+                    "`make demo`, fresh clone, installation included",
+                    f"{timed(['make', 'demo'], cwd=first):.0f} s",
+                )
+            )
+            rows.append(
+                ("`make demo` again: nothing to be done", f"{timed(['make', 'demo'], cwd=first):.1f} s")
+            )
         timed(["make", "install"], cwd=first)
         for experiment, method in (("hippocampus", "nnunet_small"), ("busi", "unet")):
             if experiment not in arguments.what:
                 continue
             command = ["make", experiment, mirror]
-            rows.append((f"`make {experiment}` from a mirror, archive to report", f"{timed(command, cwd=first):.0f} s"))
-            rows.append((f"`make {experiment}` again: nothing to be done", f"{timed(command, cwd=first):.1f} s"))
+            rows.append(
+                (
+                    f"`make {experiment}` from a mirror, archive to report",
+                    f"{timed(command, cwd=first):.0f} s",
+                )
+            )
+            rows.append(
+                (f"`make {experiment}` again: nothing to be done", f"{timed(command, cwd=first):.1f} s")
+            )
             row = value(first / f"results/{experiment}/summary.csv", method=method, label="0", metric="dice")
             rows.append(
                 (
@@ -109,11 +137,19 @@ def main() -> None:
                 project = clone(Path(name), f"cores{cores}")
                 timed([f"{first}/.venv/bin/snakemake", "--cores", cores], cwd=project, env=environment)
                 found.append(contents(project))
-            different = sorted(k for k in found[0].keys() | found[1].keys() if found[0].get(k) != found[1].get(k))
-            verdict = "byte-identical" if not different else f"{len(different)} differ: {', '.join(different[:5])}"
+            different = sorted(
+                k for k in found[0].keys() | found[1].keys() if found[0].get(k) != found[1].get(k)
+            )
+            verdict = (
+                "byte-identical" if not different else f"{len(different)} differ: {', '.join(different[:5])}"
+            )
             rows.append((f"two fresh clones, --cores 1 and --cores 2: {len(found[0])} files", verdict))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    shown = " ".join(["python benchmarks/chain.py", *arguments.what, *(["--mirror FOLDER"] if mirror else [])])
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    shown = " ".join(
+        ["python benchmarks/chain.py", *arguments.what, *(["--mirror FOLDER"] if mirror else [])]
+    )
     text = [
         "# The whole chain, measured",
         "",

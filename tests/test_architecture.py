@@ -8,11 +8,31 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "segtrace"
-PHASES = {"acquire", "index", "prepare", "validate", "split", "train", "predict", "score", "compare", "report"}
+PHASES = {
+    "acquire",
+    "index",
+    "prepare",
+    "validate",
+    "split",
+    "train",
+    "predict",
+    "score",
+    "compare",
+    "report",
+}
 BARE = {"torch", "numpy", "scipy", "monai", "einops", "safetensors"}
 #: Imported by these rooms and ground-floor modules alone; a trailing slash names a package.
 ALLOWED = {
-    "SimpleITK": {"images.py", "datasets/", "index/", "prepare/", "score/", "predict/export.py", "predict/command.py", "report/"},
+    "SimpleITK": {
+        "images.py",
+        "datasets/",
+        "index/",
+        "prepare/",
+        "score/",
+        "predict/export.py",
+        "predict/command.py",
+        "report/",
+    },
     "pandera": {"tables.py"},
     "pydantic": {"config/"},
     "great_expectations": {"gates.py"},
@@ -50,7 +70,9 @@ def test_source_imports_neither_snakemake_nor_dvc() -> None:
 def test_no_phase_imports_another() -> None:
     for path in files():
         if room(path) in PHASES:
-            others = {n.split(".")[1] for n in imports(path) if n.startswith("segtrace.")} & PHASES - {room(path)}
+            others = {n.split(".")[1] for n in imports(path) if n.startswith("segtrace.")} & PHASES - {
+                room(path)
+            }
             assert not others, f"{path} imports {others}"
 
 
@@ -68,7 +90,10 @@ def test_heavy_libraries_stay_in_their_rooms(library: str) -> None:
     for path in files():
         relative = str(path.relative_to(SOURCE))
         if library in {name.split(".")[0] for name in imports(path)}:
-            allowed = any(relative == place or (place.endswith("/") and relative.startswith(place)) for place in ALLOWED[library])
+            allowed = any(
+                relative == place or (place.endswith("/") and relative.startswith(place))
+                for place in ALLOWED[library]
+            )
             assert allowed, f"{relative} imports {library}"
 
 
@@ -80,9 +105,17 @@ def reached(roots: set[str]) -> set[Path]:
 
 
 def bare_roots() -> set[str]:
-    roots = {"segtrace.train.loop", "segtrace.train.__main__", "segtrace.predict.cases", "segtrace.store", "segtrace.checkpoint"}
+    roots = {
+        "segtrace.train.loop",
+        "segtrace.train.__main__",
+        "segtrace.predict.cases",
+        "segtrace.store",
+        "segtrace.checkpoint",
+    }
     for package in ("networks", "losses", "metrics"):
-        roots |= {f"segtrace.{package}.{p.stem}" for p in (SOURCE / package).glob("*.py") if p.stem != "__init__"}
+        roots |= {
+            f"segtrace.{package}.{p.stem}" for p in (SOURCE / package).glob("*.py") if p.stem != "__init__"
+        }
         roots.add(f"segtrace.{package}")
     return roots
 
@@ -98,7 +131,11 @@ def test_training_and_prediction_run_on_a_bare_machine() -> None:
 
 def test_metrics_need_numpy_and_scipy_alone() -> None:
     for path in (SOURCE / "metrics").glob("*.py"):
-        outside = {name.split(".")[0] for name in imports(path)} - sys.stdlib_module_names - {"segtrace", "numpy", "scipy"}
+        outside = (
+            {name.split(".")[0] for name in imports(path)}
+            - sys.stdlib_module_names
+            - {"segtrace", "numpy", "scipy"}
+        )
         assert not outside, f"{path} imports {outside}"
 
 
@@ -162,7 +199,9 @@ def test_every_phase_root_exists() -> None:
             assert digests._module_file(root) is not None, f"{phase}: {root}"
 
 
-def test_a_comment_changes_no_code_digest_and_a_line_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_comment_changes_no_code_digest_and_a_line_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from segtrace import digests
 
     package = tmp_path / "segtrace"
@@ -178,5 +217,7 @@ def test_a_comment_changes_no_code_digest_and_a_line_does(tmp_path: Path, monkey
         return digests.code_digest("score")
 
     base = digest_of('def f(x: int) -> int:\n    """Double."""\n    return 2 * x\n')
-    assert digest_of('# why\ndef f(x: int) -> int:\n    """Two times x."""\n    return 2 * x  # twice\n') == base
+    assert (
+        digest_of('# why\ndef f(x: int) -> int:\n    """Two times x."""\n    return 2 * x  # twice\n') == base
+    )
     assert digest_of('def f(x: int) -> int:\n    """Double."""\n    return 3 * x\n') != base

@@ -38,7 +38,8 @@ LISTS = {
 
 def _parser(command: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="segtrace", description="Comparison tables of segmentation methods that can be traced and recomputed."
+        prog="segtrace",
+        description="Comparison tables of segmentation methods that can be traced and recomputed.",
     )
     parser.add_argument("--version", action="version", version=f"segtrace {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -66,7 +67,11 @@ def _list(kind: str, *, as_json: bool) -> None:
             row = {"name": name, "title": entry.title}
             if kind == "datasets":
                 present = os.path.isdir(os.path.join("data", "raw", name))
-                row |= {"licence": entry.licence, "access": entry.access, "present": "yes" if present else "no"}
+                row |= {
+                    "licence": entry.licence,
+                    "access": entry.access,
+                    "present": "yes" if present else "no",
+                }
             rows.append(row)
     if as_json:
         print(json.dumps(rows, indent=1))

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,16 @@ def _strip_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 node.body = node.body[1:]
     return tree
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parse(path: Path, _stamp: tuple[int, int]) -> tuple[str, tuple[str, ...]]:
     """(digest of the syntax tree, modules of this package that the file imports)."""
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
@@ -73,7 +77,9 @@ def _parse(path: Path, _stamp: tuple[int, int]) -> tuple[str, tuple[str, ...]]:
             imported.add(node.module)
             imported.update(f"{node.module}.{alias.name}" for alias in node.names)
     text = ast.dump(_strip_docstrings(tree))
-    return hashlib.sha256(text.encode()).hexdigest(), tuple(sorted(m for m in imported if m.startswith("segtrace")))
+    return hashlib.sha256(text.encode()).hexdigest(), tuple(
+        sorted(m for m in imported if m.startswith("segtrace"))
+    )
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -124,7 +130,9 @@ def tree_signature(folder: Path) -> str:
         for name in names:
             path = os.path.join(root, name)
             status = os.lstat(path)
-            rows.append((os.path.relpath(path, folder), status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+            rows.append(
+                (os.path.relpath(path, folder), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            )
     return digest(sorted(rows))
 
 

@@ -25,7 +25,12 @@ class Grid:
 
     def __post_init__(self) -> None:
         n = len(self.size)
-        if n not in (2, 3) or len(self.spacing_mm) != n or len(self.origin_mm) != n or len(self.direction) != n * n:
+        if (
+            n not in (2, 3)
+            or len(self.spacing_mm) != n
+            or len(self.origin_mm) != n
+            or len(self.direction) != n * n
+        ):
             raise ValueError(
                 f"grid of {n} sizes {self.size}, spacing {self.spacing_mm}, origin {self.origin_mm}, "
                 f"direction {self.direction}: lengths must be n, n, n and n*n for n = 2 or 3"
@@ -80,7 +85,9 @@ class Grid:
         extent = np.asarray(self.size, float) - 1
         drift = np.abs(np.asarray(self.spacing_mm) - np.asarray(other.spacing_mm)) * np.maximum(extent, 1)
         if drift.max() > tolerance_mm:
-            found.append(f"spacing {format_numbers(self.spacing_mm)} and {format_numbers(other.spacing_mm)} mm")
+            found.append(
+                f"spacing {format_numbers(self.spacing_mm)} and {format_numbers(other.spacing_mm)} mm"
+            )
         if np.abs(np.asarray(self.origin_mm) - np.asarray(other.origin_mm)).max() > tolerance_mm:
             found.append(f"origin {format_numbers(self.origin_mm)} and {format_numbers(other.origin_mm)} mm")
         if np.abs(np.asarray(self.direction) - np.asarray(other.direction)).max() > tolerance_direction:

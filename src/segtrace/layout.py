@@ -16,9 +16,7 @@ RUN_PATTERN = (
     r"(?P<dataset>[^/]+)/(?P<recipe>[^/]+)/(?P<protocol>[^/]+)/(?P<method>[^/]+)/(?P<budget>[^/]+)"
     r"/fold-(?P<fold>\d+)_seed-(?P<seed>\d+)"
 )
-VARIANT_PATTERN = (
-    r"(?P<role>test|val|train)-(?P<checkpoint>last|best_val)-(?P<grid>native|prepared)-(?P<corruption>[a-z0-9_.]+)"
-)
+VARIANT_PATTERN = r"(?P<role>test|val|train)-(?P<checkpoint>last|best_val)-(?P<grid>native|prepared)-(?P<corruption>[a-z0-9_.]+)"
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,9 @@ def parse_run(text: str) -> RunName:
     """Take a run's name apart; raise :class:`SegtraceError` if it is none."""
     match = re.fullmatch(RUN_PATTERN, text.strip("/"))
     if match is None:
-        raise SegtraceError(f"{text!r} is no run; a run is DATASET/RECIPE/PROTOCOL/METHOD/BUDGET/fold-K_seed-S")
+        raise SegtraceError(
+            f"{text!r} is no run; a run is DATASET/RECIPE/PROTOCOL/METHOD/BUDGET/fold-K_seed-S"
+        )
     parts = match.groupdict()
     return RunName(
         dataset=parts["dataset"],

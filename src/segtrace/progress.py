@@ -34,7 +34,10 @@ class Progress:
         if (crossed and now - self._spoke >= 5) or now - self._spoke >= 30:
             rate = self.done / max(now - self._started, 1e-9)
             left = (self.total - self.done) / rate
-            print(f"{self.label}: {self.done}/{self.total} {note} ({left:.0f} s left)".replace("  ", " "), flush=True)
+            print(
+                f"{self.label}: {self.done}/{self.total} {note} ({left:.0f} s left)".replace("  ", " "),
+                flush=True,
+            )
             self._spoke = now
 
     def close(self) -> None:

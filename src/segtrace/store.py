@@ -91,7 +91,9 @@ def open_case(folder: Path, case: str) -> PreparedCase:
     """Open a case's arrays as read-only memory maps; raise :class:`SegtraceError` if it is not complete."""
     record = read_record(folder, case)
     if record is None:
-        raise SegtraceError(f"{folder}/{case}.*: the prepared case is missing or incomplete; run prepare again")
+        raise SegtraceError(
+            f"{folder}/{case}.*: the prepared case is missing or incomplete; run prepare again"
+        )
     image_path, label_path, _ = _paths(folder, case)
     image = np.load(image_path, mmap_mode="r", allow_pickle=False)
     label = None if record["label_sha256"] is None else np.load(label_path, mmap_mode="r", allow_pickle=False)

@@ -183,7 +183,9 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
             "accuracy": _number(_UNIT),
             "hd95_mm": _number(_POSITIVE, unknown=True),
             "hd95_voxel": _number(_POSITIVE, unknown=True),
-            "worst_mm": _number(_POSITIVE, unknown=True),  # image diagonal: what an undefined distance counts as
+            "worst_mm": _number(
+                _POSITIVE, unknown=True
+            ),  # image diagonal: what an undefined distance counts as
             "worst_voxel": _number(_POSITIVE),
             "reason": _text(empty=True),
         },
@@ -236,7 +238,9 @@ def frame(table: str, rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
     for name, column in SCHEMAS[table].columns.items():
         if str(column.dtype) in ("int64", "float64") and len(result):
             result[name] = result[name].astype(str(column.dtype))
-    return result if len(result) else result.astype({n: str(c.dtype) for n, c in SCHEMAS[table].columns.items()})
+    return (
+        result if len(result) else result.astype({n: str(c.dtype) for n, c in SCHEMAS[table].columns.items()})
+    )
 
 
 def check(table: str, data: "pd.DataFrame", *, where: str) -> "pd.DataFrame":
@@ -274,7 +278,9 @@ def read(table: str, path: Path) -> "pd.DataFrame":
     kinds = {name: str(column.dtype) for name, column in SCHEMAS[table].columns.items()}
     texts = {name: "str" for name, kind in kinds.items() if kind not in ("int64", "float64")}
     try:
-        data = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={n: [""] for n in kinds if n not in texts})
+        data = pd.read_csv(
+            path, dtype=texts, keep_default_na=False, na_values={n: [""] for n in kinds if n not in texts}
+        )
     except FileNotFoundError:
         raise SegtraceError(f"{path}: no such file") from None
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:

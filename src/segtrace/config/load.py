@@ -1,7 +1,7 @@
 """Reading configuration files, with errors that name the file, the key and the nearest known key."""
 
 import difflib
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -92,7 +92,11 @@ def validate(model: type[M], value: dict[str, Any], *, where: str) -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise_all([_explain(model, item) for item in error.errors()], heading=where, remedy="Mend the file and run again.")
+        raise_all(
+            [_explain(model, item) for item in error.errors()],
+            heading=where,
+            remedy="Mend the file and run again.",
+        )
         raise
 
 
@@ -114,7 +118,7 @@ def load(kind: str, name: str) -> Any:
     return _load_cached(kind, path, path.stat().st_mtime_ns)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load_cached(kind: str, path: Path, _mtime_ns: int) -> models.Model:
     return validate(KINDS[kind], read_yaml(path), where=str(path))
 

@@ -48,7 +48,11 @@ def training_of(run: layout.RunName) -> str:
     found: dict[str, list[str]] = {}
     for name in load.names("experiments"):
         experiment = load.experiment(name)
-        same = (experiment.dataset, experiment.recipe, experiment.protocol) == (run.dataset, run.recipe, run.protocol)
+        same = (experiment.dataset, experiment.recipe, experiment.protocol) == (
+            run.dataset,
+            run.recipe,
+            run.protocol,
+        )
         if same and run.method in experiment.methods:
             found.setdefault(experiment.training, []).append(name)
     if not found:
@@ -56,8 +60,12 @@ def training_of(run: layout.RunName) -> str:
             f"no experiment in config/experiments trains {run.method} on {run.dataset}/{run.recipe}/{run.protocol}"
         )
     if len(found) > 1:
-        listed = "; ".join(f"{training} in {', '.join(experiments)}" for training, experiments in found.items())
-        raise SegtraceError(f"experiments disagree on the training of {run}: {listed}; give one a recipe of its own")
+        listed = "; ".join(
+            f"{training} in {', '.join(experiments)}" for training, experiments in found.items()
+        )
+        raise SegtraceError(
+            f"experiments disagree on the training of {run}: {listed}; give one a recipe of its own"
+        )
     return next(iter(found))
 
 

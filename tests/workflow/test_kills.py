@@ -1,0 +1,37 @@
+"""Killed anywhere, the same command finishes with the bytes of the uninterrupted run."""
+
+import time
+
+import psutil
+import pytest
+from workflow_helpers import Project, kill
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.mark.parametrize("phase", ["prepare", "train", "predict"])
+def test_a_killed_job_is_made_up_for(reference: Project, fresh: Project, phase: str) -> None:
+    process = fresh.start()
+    resumable = (lambda: any(fresh.path.glob("checkpoints/**/resume/*.json"))) if phase == "train" else None
+    pid = fresh.wait_for(phase, process, ready=resumable)
+    if phase != "train":
+        time.sleep(0.4)  # past the start of Python, into the work
+    kill(pid)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, output[-3000:]
+    fresh.snakemake()
+    assert fresh.contents() == reference.contents()
+
+
+def test_a_killed_snakemake_says_so_and_its_orphan_is_waited_for(reference: Project, fresh: Project) -> None:
+    process = fresh.start()
+    orphan = fresh.wait_for("train", process)
+    kill(process.pid)
+    process.wait()
+    refused = fresh.snakemake(expect=1)
+    assert "unlock" in refused
+    fresh.snakemake("--unlock")
+    fresh.snakemake()
+    assert not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == psutil.STATUS_ZOMBIE
+    assert fresh.contents() == reference.contents()
+    assert "Nothing to be done" in fresh.snakemake()
