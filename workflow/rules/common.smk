@@ -81,7 +81,9 @@ def final_output():
         experiment = readable(load.experiment, name)
         targets.append(layout.report(name))
         targets.append(layout.cases(experiment.dataset))
-        targets.append(layout.prepared(experiment.dataset, experiment.recipe) / "prepared.csv")
+        targets.append(
+            layout.prepared(experiment.dataset, experiment.recipe) / "prepared.csv"
+        )
         targets.append(layout.split(experiment.dataset, experiment.protocol))
         for pattern in (
             "checkpoints/{run}/weights.safetensors",

@@ -125,17 +125,17 @@ def _load_cached(kind: str, path: Path, _mtime_ns: int) -> models.Model:
 
 def dataset(name: str) -> models.Dataset:
     """The data set ``name``."""
-    return load("datasets", name)  # type: ignore[no-any-return]
+    return load("datasets", name)
 
 
 def method(name: str) -> models.Method:
     """The method ``name``."""
-    return load("methods", name)  # type: ignore[no-any-return]
+    return load("methods", name)
 
 
 def experiment(name: str) -> models.Experiment:
     """The experiment ``name``."""
-    return load("experiments", name)  # type: ignore[no-any-return]
+    return load("experiments", name)
 
 
 def _listed(value: Any) -> Any:
