@@ -1,0 +1,1 @@
+"""prepare: cases oriented, resampled and normalised into a memory-mappable store."""

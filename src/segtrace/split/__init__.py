@@ -1,0 +1,1 @@
+"""split: cases to folds and roles, and the check that nothing lies on two sides."""
