@@ -108,6 +108,13 @@ def code_digest(phase: str, *, extra: Iterable[str] = ()) -> str:
     return digest({str(path.relative_to(PACKAGE)): _parse(path, _stamp(path))[0] for path in files})
 
 
+def prepared_case(row_digest: str, *, recipe: Mapping[str, Any], code: str) -> str:
+    """Digest of what a prepared case is made from: its indexed bytes, the recipe (as JSON), and
+    ``code``, the code digest of ``prepare`` with the data set's reader.
+    """
+    return digest([row_digest, dict(recipe), code])
+
+
 def environment_digest(lock: Path = Path("envs/requirements.lock")) -> str:
     """Digest of the environment lock: its pins, without comments; 'none' where there is no lock."""
     if not lock.is_file():

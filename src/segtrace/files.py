@@ -10,7 +10,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -104,6 +104,16 @@ def sha256_file(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_files(root: Path, names: Sequence[str]) -> str:
+    """One SHA-256 for several files under ``root``: of a single file its own, of several that of their
+    checksums in order; empty text for none.
+    """
+    sums = [sha256_file(Path(root) / name) for name in names]
+    if len(sums) < 2:
+        return "".join(sums)
+    return hashlib.sha256("\n".join(sums).encode()).hexdigest()
 
 
 @contextmanager

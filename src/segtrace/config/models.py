@@ -57,6 +57,8 @@ class Recipe(Model):
     size: list[int] | None = None
     """Target size in (x, y[, z]) voxels; the field of view is kept, so spacing follows."""
     image_interpolation: Literal["linear", "bspline"] = "linear"
+    antialias: bool = False
+    """Smooth an image along axes that become more than 1.5 times coarser; most published pipelines do not."""
     label_interpolation: Literal["nearest", "vote"] = "nearest"
     """``nearest``, or ``vote``: each label's mask resampled linearly, the largest wins."""
     intensity: list[Intensity] = []
