@@ -3,7 +3,8 @@
     L = mean over batch and classes of 1 - (2·Σ p·g + s) / (Σ p + Σ g + s)  +  mean over voxels of -log p_target
 
 with p the softmax of the logits, g the one-hot target and s = 1e-5. This is what the dual self-distillation
-paper (Banerjee et al., arXiv:2403.03759) runs: MONAI's ``DiceCELoss(to_onehot_y=True, softmax=True)``, whose
+paper (Banerjee et al., Volumetric medical image segmentation through dual self-distillation in U-shaped
+networks, 2025) runs: MONAI's ``DiceCELoss(to_onehot_y=True, softmax=True)``, whose
 denominator is the plain sum; the paper's Eq. 1 prints squares, which ``squared`` gives. Equal to MONAI's
 to 1e-6; different only in that cross-entropy gathers from the log-softmax, because torch's own has no
 deterministic CUDA form, and that both terms share that log-softmax. Half-precision logits are widened to

@@ -20,7 +20,7 @@ import ast
 import difflib
 import importlib
 import inspect
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ def module_of(name: str) -> str:
     return f"segtrace.networks.{_MODULES[name]}"
 
 
-@lru_cache(maxsize=None)
+@cache
 def describe(name: str) -> str:
     """The first line of the network's documentation, read without importing it."""
     path = Path(__file__).parent / f"{module_of(name).rpartition('.')[2]}.py"
@@ -68,7 +68,11 @@ def create(
     network knows one only. An option that the network does not have is an error that names the nearest.
     """
     build = importlib.import_module(module_of(name)).build
-    known = [p for p in inspect.signature(build).parameters if p not in ("in_channels", "out_channels", "spatial_dims")]
+    known = [
+        p
+        for p in inspect.signature(build).parameters
+        if p not in ("in_channels", "out_channels", "spatial_dims")
+    ]
     for option in options:
         if option not in known:
             near = difflib.get_close_matches(option, known, n=1, cutoff=0.5)

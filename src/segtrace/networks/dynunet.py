@@ -2,7 +2,8 @@
 
 Paper: Isensee et al., nnU-Net, Nature Methods 18 (2021), doi:10.1038/s41592-020-01008-z; the
 re-implementation is MONAI's DynUNet (Apache-2.0), configured as in the dual self-distillation paper
-(Banerjee et al., arXiv:2403.03759 and its code): five levels, all kernels 3, strides 1-2-2-2-2,
+(Banerjee et al., Volumetric medical image segmentation through dual self-distillation in U-shaped
+networks, 2025): five levels, all kernels 3, strides 1-2-2-2-2,
 transposed convolutions with kernel and stride 2 and no bias, residual blocks in the encoder,
 instance normalisation *without* learned scale and shift, LeakyReLU 0.01, no deep supervision.
 
@@ -27,7 +28,9 @@ from segtrace.errors import SegtraceError
 class DynUNet(nn.Module):
     """MONAI's DynUNet with its levels in a plain list; see the module's documentation."""
 
-    def __init__(self, *, in_channels: int, out_channels: int, spatial_dims: int, filters: Sequence[int]) -> None:
+    def __init__(
+        self, *, in_channels: int, out_channels: int, spatial_dims: int, filters: Sequence[int]
+    ) -> None:
         super().__init__()
         levels = len(filters)
         built = MonaiDynUNet(
@@ -76,12 +79,12 @@ def build(
 ) -> nn.Module:
     """A DynUNet; ``filters`` are the channels of its levels, three levels at least. 3-D by default."""
     if len(filters) < 3:
-        raise SegtraceError(f"dynunet: filters {list(filters)} give {len(filters)} levels; it needs at least 3")
+        raise SegtraceError(
+            f"dynunet: filters {list(filters)} give {len(filters)} levels; it needs at least 3"
+        )
     return DynUNet(
         in_channels=in_channels,
         out_channels=out_channels,
         spatial_dims=3 if spatial_dims is None else spatial_dims,
         filters=filters,
     )
-
-

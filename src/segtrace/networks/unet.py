@@ -51,7 +51,11 @@ _VARIANTS = {
 
 
 def _convolution(inputs: int, outputs: int, *, bias: bool) -> list[nn.Module]:
-    return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+    return [
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    ]
 
 
 def _double(inputs: int, middle: int, outputs: int, *, bias: bool) -> nn.Sequential:

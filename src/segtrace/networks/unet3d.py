@@ -43,9 +43,7 @@ class UNet3d(nn.Module):
         self.down = nn.ModuleList(_double(inputs[i], b * 2**i, b * 2 ** (i + 1)) for i in range(4))
         self.pool = nn.MaxPool3d(2)
         self.up = nn.ModuleList(nn.ConvTranspose3d(c, c, 2, stride=2) for c in self.decoder_channels)
-        self.merge = nn.ModuleList(
-            _double(c + c // 2, c // 2, c // 2) for c in self.decoder_channels
-        )
+        self.merge = nn.ModuleList(_double(c + c // 2, c // 2, c // 2) for c in self.decoder_channels)
         self.head = nn.Conv3d(2 * b, out_channels, 1)
 
     def forward_features(self, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
@@ -64,7 +62,9 @@ class UNet3d(nn.Module):
         return self.forward_features(x)[0]
 
 
-def build(*, in_channels: int, out_channels: int, spatial_dims: int | None = None, base: int = 32) -> nn.Module:
+def build(
+    *, in_channels: int, out_channels: int, spatial_dims: int | None = None, base: int = 32
+) -> nn.Module:
     """A 3-D U-Net; ``base`` is the first convolution's channels, from which all others follow."""
     check_spatial_dims("unet3d", spatial_dims, 3)
     return UNet3d(in_channels=in_channels, out_channels=out_channels, base=base)

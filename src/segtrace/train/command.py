@@ -1,0 +1,74 @@
+"""``segtrace train RUN``: resolve a run from the configuration and train it."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segtrace.layout import RunName
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("run", metavar="RUN", help="DATASET/RECIPE/PROTOCOL/METHOD/BUDGET/fold-K_seed-S")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="CPU threads, part of the run's identity (default: training_threads in config/config.yaml)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train the run; raises :class:`SegtraceError` where its cases are not prepared or its data unfit."""
+    from segtrace import digests, layout
+    from segtrace.config import load
+    from segtrace.train.loop import train
+
+    name = layout.parse_run(arguments.run)
+    threads = arguments.threads or load.main_config().training_threads
+    resolved = resolve(name, threads=threads)
+    folder = layout.run(name)
+    train(resolved, folder=folder)
+    digests.write_record(
+        folder / "weights.safetensors",
+        phase="train",
+        inputs={"data": resolved["digests"]["data"], "cases": resolved["cases"]},
+        configuration=resolved["digests"]["configuration"],
+        code=resolved["digests"]["code"],
+        environment=resolved["digests"]["environment"],
+    )
+
+
+def resolve(name: "RunName", *, threads: int) -> dict[str, Any]:
+    """The content of ``run.json``: configuration, cases of the fold, and digests of all that the run depends on."""
+    from segtrace import digests, layout, tables
+    from segtrace.config import runs
+    from segtrace.errors import raise_all
+
+    result = runs.resolve(name, threads=threads)
+    configuration = digests.digest(result)
+    split_path = layout.split(name.dataset, name.protocol)
+    prepared_path = layout.prepared(name.dataset, name.recipe) / "prepared.csv"
+    split = tables.read("split", split_path)
+    prepared = tables.read("prepared", prepared_path).set_index("case")
+    fold = split[split["fold"] == name.fold].sort_values("case")
+    cases = {role: fold.loc[fold["role"] == role, "case"].tolist() for role in ("train", "val")}
+    used = sorted(cases["train"] + cases["val"])
+    raise_all(
+        [
+            f"case {case} is in {split_path} and not in {prepared_path}"
+            for case in used
+            if case not in prepared.index
+        ],
+        heading=f"{name}: cannot train",
+        remedy="Run prepare and validate for the missing cases.",
+    )
+    arrays = prepared.loc[used, ["image_sha256", "label_sha256"]]
+    result["cases"] = cases
+    result["digests"] = {
+        "data": digests.digest(list(arrays.itertuples(name=None))),
+        "code": digests.code_digest("train", extra=runs.modules_of(result)),
+        "configuration": configuration,
+        "environment": digests.environment_digest(),
+    }
+    return result
