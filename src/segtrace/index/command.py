@@ -1,0 +1,105 @@
+"""``segtrace index DATASET``."""
+
+import argparse
+import os
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("dataset", help="name of a file in config/datasets")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (all cores)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Index a data set and judge it. ``cases.csv`` and ``gate.json`` are written only if all is well."""
+    from pathlib import Path
+
+    from segtrace import datasets, digests, files, gates, layout, parallel, tables
+    from segtrace.config import load
+    from segtrace.errors import SegtraceError, raise_all
+    from segtrace.index import build, gate
+
+    name = arguments.dataset
+    data = load.dataset(name)
+    root, folder = layout.raw(name), layout.index(name)
+    reader = data.reader or name
+    module = datasets.module_name(reader)
+    demands = data.gate.model_dump(mode="json")
+    code = digests.code_digest("index", extra=[module])
+    with files.hold(folder, what="index"):
+        if not root.is_dir():
+            raise SegtraceError(f"{root}: no such folder; run 'segtrace acquire {name}' first")
+        cases = datasets.reader(reader).cases(root, data.options)
+        left_out = sorted({case.case for case in cases} & set(data.exclude))
+        for case in left_out:
+            print(f"left out {case}: {data.exclude[case]}")
+        jobs = [
+            build.Job(
+                dataset=name,
+                root=root,
+                reader=reader,
+                options=data.options,
+                case=case,
+                dimensions=data.dimensions,
+                channels=len(data.channels),
+                labels=tuple(sorted(data.labels)),
+                empty_allowed=data.gate.empty_masks[1] > 0,
+            )
+            for case in cases
+            if case.case not in data.exclude
+        ]
+        if not jobs:
+            raise SegtraceError(f"{root}: no case to index ({len(left_out)} left out by 'exclude')")
+        settings = [
+            code,
+            data.dimensions,
+            len(data.channels),
+            sorted(data.labels),
+            data.options,
+            data.gate.empty_masks,
+        ]
+        rows, problems = build.build(
+            jobs,
+            cache=Path(".segtrace/index") / f"{name}.json",
+            key=digests.digest(settings),
+            run=lambda fresh: parallel.map_cases(
+                build.index_case,
+                fresh,
+                label=f"index {name}",
+                workers=arguments.workers,
+                name=lambda job: job.case.case,
+            ),
+        )
+        raise_all(
+            problems,
+            heading=f"index {name}: faulty cases in {root}",
+            remedy=f"Mend the files, or list the cases under 'exclude' in config/datasets/{name}.yaml with a reason.",
+        )
+        docs, title = layout.data_docs(name, "index"), f"index {name}"
+        results = gates.judge(
+            gate.population(rows, labels=sorted(data.labels)),
+            gate.expectations(demands, labels=data.labels),
+            title=title,
+            docs=docs,
+        )
+        gates.require(
+            results,
+            heading=f"index {name}: the data set is not what config/datasets/{name}.yaml expects",
+            remedy=f"See {docs}/index.html. Mend the data, or the key 'gate' where the data is right.",
+        )
+        tables.write("cases", rows, layout.cases(name))
+        files.write_json(folder / "gate.json", gates.to_json(results, title=title))
+        digests.write_record(
+            layout.cases(name),
+            phase="index",
+            inputs={
+                "cases": digests.digest([[row["case"], row["digest"]] for row in rows]),
+                "left_out": left_out,
+            },
+            configuration=data.model_dump(
+                mode="json",
+                include={"dimensions", "labels", "channels", "options", "exclude", "gate", "spacing_known"},
+            ),
+            code=code,
+        )
+    print(f"{name}: {len(rows)} cases, {len(results)} expectations met; pages: {docs}/index.html")

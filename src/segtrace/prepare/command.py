@@ -1,0 +1,100 @@
+"""``segtrace prepare DATASET RECIPE [--batch K]``."""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segtrace.config.models import Dataset
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("dataset", help="name of a file in config/datasets")
+    parser.add_argument("recipe", help="one of the data set's recipes")
+    parser.add_argument("--batch", type=int, help="only this batch of cases, from 0; all by default")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (all cores)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Prepare the indexed cases, batch by batch; a case whose digest still holds is left as it is."""
+    from segtrace import layout, tables
+    from segtrace.config import load
+    from segtrace.errors import SegtraceError
+
+    name, chosen = arguments.dataset, arguments.recipe
+    data = load.dataset(name)
+    recipe = load.part(name, "recipe", data.recipes, chosen)
+    if arguments.batch is not None and not 0 <= arguments.batch < data.batches:
+        raise SegtraceError(f"{name} has batches 0 to {data.batches - 1}, got --batch {arguments.batch}")
+    rows = tables.read("cases", layout.cases(name)).to_dict("records")
+    for batch in range(data.batches) if arguments.batch is None else [arguments.batch]:
+        members = [row for row in rows if layout.batch_of(row["case"], data.batches) == batch]
+        _run_batch(name, data, chosen, recipe.model_dump(mode="json"), batch, members, arguments.workers)
+
+
+def _run_batch(
+    name: str,
+    data: "Dataset",
+    chosen: str,
+    recipe: Mapping[str, Any],
+    batch: int,
+    rows: Sequence[Mapping[Any, Any]],
+    workers: int,
+) -> None:
+    """Prepare one batch under its own lock, and write its table."""
+    import json
+
+    from segtrace import datasets, digests, files, layout, parallel, tables
+    from segtrace.prepare import cases
+
+    folder, table = layout.prepared(name, chosen), layout.batch_table(name, chosen, batch)
+    reader = data.reader or name
+    code = digests.code_digest("prepare", extra=[datasets.module_name(reader)])
+    with files.hold(table, what="prepare"):
+        jobs = [
+            cases.Job(
+                root=layout.raw(name),
+                reader=reader,
+                options=data.options,
+                case=datasets.Case(
+                    case=row["case"],
+                    subject=row["subject"],
+                    images=tuple(json.loads(row["images"])),
+                    labels=tuple(json.loads(row["labels"])),
+                    group=row["group"],
+                ),
+                image_sha256=row["image_sha256"],
+                label_sha256=row["label_sha256"],
+                labels=tuple(data.labels),
+                recipe=recipe,
+                folder=folder,
+                batch=batch,
+                digest=digests.prepared_case(row["digest"], recipe=recipe, code=code),
+            )
+            for row in rows
+        ]
+        removed = cases.remove_strays(
+            folder,
+            keep=[row["case"] for row in rows],
+            batch_of=lambda case: layout.batch_of(case, data.batches),
+            batch=batch,
+        )
+        if removed:
+            print(f"removed {len(removed)} cases that are no longer in the index: {', '.join(removed)}")
+        result = parallel.map_cases(
+            cases.prepare_case,
+            jobs,
+            label=f"prepare {name}/{chosen} batch {batch + 1} of {data.batches}",
+            workers=workers,
+            name=lambda job: job.case.case,
+        )
+        tables.write("prepared", result, table)
+        digests.write_record(
+            table,
+            phase="prepare",
+            inputs={"cases": digests.digest([[row["case"], row["digest"]] for row in rows])},
+            configuration=recipe,
+            code=code,
+        )
