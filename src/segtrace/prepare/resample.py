@@ -158,7 +158,7 @@ def resample_label(label: sitk.Image, grid: Grid, *, interpolation: str, labels:
     best = np.full(grid.array_shape, -1.0, np.float32)
     for value in [0, *sorted(labels)]:  # one mask at a time: memory does not grow with the labels
         mask = sitk.Cast(sitk.Equal(label, value), sitk.sitkFloat32)
-        share = sitk.GetArrayViewFromImage(_sample(mask, grid, sitk.sitkLinear))
+        share = sitk.GetArrayFromImage(_sample(mask, grid, sitk.sitkLinear))
         ahead = share > best + 1e-6  # above rounding, so that equal shares stay a tie
         winner[ahead] = value
         best[ahead] = share[ahead]
