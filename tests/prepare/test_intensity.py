@@ -58,6 +58,7 @@ def test_large_scanner_values_keep_their_contrast():
 def test_always_finite_and_the_input_untouched(image, steps):
     before = image.copy()
     found, _ = intensity.apply(image, steps)
-    assert found.dtype == np.float32 and found.shape == image.shape
+    assert found.dtype == np.float32
+    assert found.shape == image.shape
     assert np.isfinite(found).all()
     assert np.array_equal(image, before)

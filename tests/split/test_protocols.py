@@ -178,7 +178,7 @@ def test_split_laws(pairs, seed):
 def test_adding_cases_moves_no_old_one(old, new, seed):
     """New subjects, and new cases of known subjects, leave every old case where it was."""
     base = many(30) + build(old)
-    more = build(new, "n") + [row("again", "subject_004")]
+    more = [*build(new, "n"), row("again", "subject_004")]
     for kind in (grouped(seed=seed), k_fold(seed=seed, folds=2)):
         try:
             before = protocols.assign(base, kind, where="here")
