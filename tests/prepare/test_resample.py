@@ -16,6 +16,11 @@ from segtrace.structures import structures
 RAS = (-1.0, 0, 0, 0, -1.0, 0, 0, 0, 1.0)
 
 
+def angle_triples(limit: float) -> st.SearchStrategy:
+    """Rotation angles to a microradian: ITK cannot invert a matrix with elements near the smallest double."""
+    return st.tuples(*[st.floats(-limit, limit).map(lambda value: round(value, 6))] * 3)
+
+
 def rotation(angles: tuple[float, float, float]) -> np.ndarray:
     a, b, c = angles
     x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
@@ -107,7 +112,7 @@ def test_a_size_keeps_the_covered_box():
     st.tuples(*[st.integers(1, 40)] * 3),
     st.tuples(*[st.floats(0.2, 6.0)] * 3),
     st.tuples(*[st.floats(0.3, 5.0)] * 3),
-    st.tuples(*[st.floats(-3.0, 3.0)] * 3),
+    angle_triples(3.0),
 )
 def test_a_spacing_keeps_the_centre_and_at_most_half_a_voxel_is_lost(size, spacing, target, angles):
     before = grid(size, spacing, direction=rotation(angles).ravel())
@@ -189,7 +194,7 @@ def test_a_vote_never_invents_a_label_between_two():
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**31), st.sampled_from(["nearest", "vote"]), st.tuples(*[st.floats(-3.0, 3.0)] * 3))
+@given(st.integers(0, 2**31), st.sampled_from(["nearest", "vote"]), angle_triples(3.0))
 def test_on_the_same_grid_a_label_is_exact(seed, interpolation, angles):
     array = np.random.default_rng(seed).integers(0, 4, (5, 6, 7)).astype(np.uint8)
     label = image_of(array, spacing=(0.7, 1.1, 3.0), origin=(1, 2, 3), direction=rotation(angles))
@@ -200,7 +205,7 @@ def test_on_the_same_grid_a_label_is_exact(seed, interpolation, angles):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**31), st.tuples(*[st.floats(-0.4, 0.4)] * 3))
+@given(st.integers(0, 2**31), angle_triples(0.4))
 def test_an_oriented_label_maps_back_exactly(seed, angles):
     """Orientation loses nothing: nearest sampling onto the file's own grid restores every voxel."""
     rng = np.random.default_rng(seed)
@@ -216,7 +221,7 @@ def test_an_oriented_label_maps_back_exactly(seed, angles):
 @given(
     st.tuples(*[st.floats(0.6, 2.0)] * 3),
     st.tuples(*[st.floats(0.6, 2.0)] * 3),
-    st.tuples(*[st.floats(-3.0, 3.0)] * 3),
+    angle_triples(3.0),
     st.sampled_from(["nearest", "vote"]),
 )
 def test_a_structure_stays_where_it_was_and_as_large(spacing, target, angles, interpolation):

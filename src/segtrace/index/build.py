@@ -180,7 +180,9 @@ def pixels_sha256(array: np.ndarray) -> str:
     total = hashlib.sha256("x".join(str(n) for n in array.shape).encode())
     for channel in array:
         for part in channel:  # slice by slice: the doubles of a whole volume would be eight times its bytes
-            total.update(np.ascontiguousarray(part, "<f8") + 0.0)  # + 0.0 makes -0.0 and 0.0 one value
+            total.update(
+                (np.ascontiguousarray(part, "<f8") + 0.0).tobytes()
+            )  # + 0.0 makes -0.0 and 0.0 one value
     return total.hexdigest()
 
 
