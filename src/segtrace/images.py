@@ -45,11 +45,17 @@ def read_volume(path: Path) -> sitk.Image:
         reason = str(error).strip().splitlines()[-1].removeprefix("ITK ERROR: ")
         raise SegtraceError(f"{path}: cannot be read as a volume ({reason}); {_REMEDY}") from None
     if image.GetDimension() == 4:
-        image = sitk.Compose([image[:, :, :, i] for i in range(image.GetSize()[3])]) if image.GetSize()[3] > 1 else image[:, :, :, 0]
+        image = (
+            sitk.Compose([image[:, :, :, i] for i in range(image.GetSize()[3])])
+            if image.GetSize()[3] > 1
+            else image[:, :, :, 0]
+        )
     array = sitk.GetArrayViewFromImage(image)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         nan, infinite = int(np.isnan(array).sum()), int(np.isinf(array).sum())
-        raise SegtraceError(f"{path}: {nan} voxels are NaN and {infinite} infinite of {array.size}; {_REMEDY}")
+        raise SegtraceError(
+            f"{path}: {nan} voxels are NaN and {infinite} infinite of {array.size}; {_REMEDY}"
+        )
     return image
 
 
@@ -63,7 +69,9 @@ def _check_start(path: Path) -> None:
         raise SegtraceError(f"{path}: the file is empty (0 bytes); {_REMEDY}")
     text = start.lstrip().lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        raise SegtraceError(f"{path}: a web page, not an image (a log-in or error page was saved instead); {_REMEDY}")
+        raise SegtraceError(
+            f"{path}: a web page, not an image (a log-in or error page was saved instead); {_REMEDY}"
+        )
 
 
 def _stream(path: Path) -> tuple[bytes, int]:
@@ -72,7 +80,11 @@ def _stream(path: Path) -> tuple[bytes, int]:
     with path.open("rb") as handle:
         magic = handle.read(2)
     if zipped != (magic == b"\x1f\x8b"):
-        found = "is not gzip-compressed, as its name says" if zipped else "is gzip-compressed, its name does not say so"
+        found = (
+            "is not gzip-compressed, as its name says"
+            if zipped
+            else "is gzip-compressed, its name does not say so"
+        )
         raise SegtraceError(f"{path}: {found}; rename it or {_REMEDY}")
     if not zipped:
         with path.open("rb") as handle:
@@ -94,21 +106,32 @@ def _check_nifti(path: Path) -> None:
         raise SegtraceError(f"{path}: {length} bytes are too few for a NIfTI header; {_REMEDY}")
     order = next((o for o in "<>" if struct.unpack(o + "i", header[:4])[0] == 348), None)
     if order is None:
-        kind = "NIfTI-2" if 540 in struct.unpack("<i", header[:4]) + struct.unpack(">i", header[:4]) else "not NIfTI"
+        kind = (
+            "NIfTI-2"
+            if 540 in struct.unpack("<i", header[:4]) + struct.unpack(">i", header[:4])
+            else "not NIfTI"
+        )
         raise SegtraceError(f"{path}: {kind}; convert it to NIfTI-1")
     dimensions = struct.unpack(order + "8h", header[40:56])
     rank, sizes = dimensions[0], dimensions[1:]
     if not 1 <= rank <= 7 or min(sizes[:rank]) < 1:
         raise SegtraceError(f"{path}: impossible dimensions {list(dimensions)} in the header; {_REMEDY}")
     if rank > 4 or rank < 3:
-        raise SegtraceError(f"{path}: {rank} dimensions {list(sizes[:rank])}; a volume has 3, or 4 with channels: convert it")
+        raise SegtraceError(
+            f"{path}: {rank} dimensions {list(sizes[:rank])}; a volume has 3, or 4 with channels: convert it"
+        )
     code = struct.unpack(order + "h", header[70:72])[0]
     if code not in _NIFTI_BYTES:
         raise SegtraceError(f"{path}: voxels of NIfTI type {code}, which is not a plain number; convert it")
     offset = int(struct.unpack(order + "f", header[108:112])[0])
-    expected = max(offset, 352 if header[344:348] == b"n+1\0" else 0) + int(np.prod(sizes[:rank], dtype=np.int64)) * _NIFTI_BYTES[code]
+    expected = (
+        max(offset, 352 if header[344:348] == b"n+1\0" else 0)
+        + int(np.prod(sizes[:rank], dtype=np.int64)) * _NIFTI_BYTES[code]
+    )
     if length < expected:
-        raise SegtraceError(f"{path}: truncated: {length} bytes where the header announces {expected}; {_REMEDY}")
+        raise SegtraceError(
+            f"{path}: truncated: {length} bytes where the header announces {expected}; {_REMEDY}"
+        )
     _check_forms(path, header, order, sizes[:3])
 
 
@@ -132,7 +155,9 @@ def _check_forms(path: Path, header: bytes, order: str, size: tuple[int, ...]) -
     q_origin = np.array(struct.unpack(order + "3f", header[268:280]))
     rows = np.array(struct.unpack(order + "12f", header[280:328])).reshape(3, 4)
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in size])).reshape(3, -1)
-    apart = np.linalg.norm((q_matrix - rows[:, :3]) @ corners + (q_origin - rows[:, 3])[:, None], axis=0).max()
+    apart = np.linalg.norm(
+        (q_matrix - rows[:, :3]) @ corners + (q_origin - rows[:, 3])[:, None], axis=0
+    ).max()
     if apart > 0.1 * spacing.min():
         raise SegtraceError(
             f"{path}: its qform and sform place a corner {apart:.2f} mm apart, so readers disagree on where it lies; "
@@ -147,14 +172,18 @@ def _check_metaimage(path: Path) -> None:
     end = data.find(b"\n", marker)
     if marker < 0 or end < 0:
         raise SegtraceError(f"{path}: not a MetaImage; {_REMEDY}")
-    header = dict(line.split("=", 1) for line in data[:end].decode("ascii", "replace").splitlines() if "=" in line)
+    header = dict(
+        line.split("=", 1) for line in data[:end].decode("ascii", "replace").splitlines() if "=" in line
+    )
     keys = {key.strip(): value.strip() for key, value in header.items()}
     sizes = [int(n) for n in keys.get("DimSize", "0").split()]
     width = _META_BYTES.get(keys.get("ElementType", "").removeprefix("MET_").removeprefix("U"))
     if keys["ElementDataFile"].upper() != "LOCAL" or width is None:
         return
     if len(sizes) > 4:
-        raise SegtraceError(f"{path}: {len(sizes)} dimensions {sizes}; a volume has 3, or 4 with channels: convert it")
+        raise SegtraceError(
+            f"{path}: {len(sizes)} dimensions {sizes}; a volume has 3, or 4 with channels: convert it"
+        )
     expected = int(np.prod(sizes, dtype=np.int64)) * width * int(keys.get("ElementNumberOfChannels", "1"))
     body = data[end + 1 :]
     if keys.get("CompressedData", "False").lower() == "true":
@@ -165,7 +194,9 @@ def _check_metaimage(path: Path) -> None:
     else:
         length = len(body)
     if length < expected:
-        raise SegtraceError(f"{path}: truncated: {length} bytes of voxels where the header announces {expected}; {_REMEDY}")
+        raise SegtraceError(
+            f"{path}: truncated: {length} bytes of voxels where the header announces {expected}; {_REMEDY}"
+        )
 
 
 def read_picture(path: Path) -> np.ndarray:
@@ -179,7 +210,9 @@ def read_picture(path: Path) -> np.ndarray:
     try:
         with Picture.open(path) as picture:
             if picture.width * picture.height > MAX_PIXELS:
-                raise SegtraceError(f"{path}: {picture.width} x {picture.height} pixels, more than {MAX_PIXELS}")
+                raise SegtraceError(
+                    f"{path}: {picture.width} x {picture.height} pixels, more than {MAX_PIXELS}"
+                )
             picture.load()
             if picture.mode == "1":
                 return np.asarray(picture.convert("L"))

@@ -1,0 +1,61 @@
+"""MSD Task04 Hippocampus: 260 labelled T1 volumes (Antonelli et al., doi:10.1038/s41467-022-30695-9).
+
+Layout: ``Task04_Hippocampus/{imagesTr,labelsTr,imagesTs}/hippocampus_NNN.nii.gz`` and ``dataset.json``.
+Traps: the numbers have gaps (the others are the unlabelled test cases), the list in ``dataset.json`` is not
+sorted, AppleDouble files ``._*`` may lie beside the volumes, and some labels are stored as floating point.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from segtrace import images
+from segtrace.datasets import Case
+from segtrace.errors import raise_all
+from segtrace.files import read_json
+
+FOLDER = "Task04_Hippocampus"
+
+
+def cases(root: Path, options: Mapping[str, Any]) -> list[Case]:
+    """The labelled cases, sorted by name; missing and unlisted files are one error."""
+    listed = {Path(entry["image"]).name for entry in read_json(root / FOLDER / "dataset.json")["training"]}
+    problems = []
+    for folder in ("imagesTr", "labelsTr"):
+        found = {
+            path.name for path in (root / FOLDER / folder).glob("*.nii.gz") if not path.name.startswith(".")
+        }
+        problems += [
+            f"{root / FOLDER / folder / name}: listed in dataset.json, but missing"
+            for name in sorted(listed - found)
+        ]
+        problems += [
+            f"{root / FOLDER / folder / name}: there, but not in dataset.json"
+            for name in sorted(found - listed)
+        ]
+    raise_all(
+        problems, heading=f"{root}: the files do not fit dataset.json", remedy="Unpack the archive again."
+    )
+    return [
+        Case(
+            case=name.removesuffix(".nii.gz"),
+            subject=name.removesuffix(".nii.gz"),
+            images=(f"{FOLDER}/imagesTr/{name}",),
+            labels=(f"{FOLDER}/labelsTr/{name}",),
+        )
+        for name in sorted(listed)
+    ]
+
+
+def read_image(root: Path, case: Case, options: Mapping[str, Any]) -> sitk.Image:
+    """The T1 volume."""
+    return images.read_volume(root / case.images[0])
+
+
+def read_label(root: Path, case: Case, options: Mapping[str, Any]) -> tuple[sitk.Image, list[str]]:
+    """The label map: 1 anterior, 2 posterior."""
+    label = images.read_volume(root / case.labels[0])
+    whole = images.label_array(label, where=str(root / case.labels[0]))
+    return images.from_array(whole, images.grid_of(label)), []
