@@ -100,12 +100,13 @@ def _run(
     from great_expectations.core.expectation_suite import ExpectationSuite
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
+    frame, title = pd.DataFrame(list(rows)), title.replace("/", " ")  # its pages are files named by the title
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     for site in list(context.list_data_docs_sites()):
         context.delete_data_docs_site(site)
-    store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)}
+    store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder.resolve())}
     context.add_data_docs_site(
         site_name="pages",
         site_config={
@@ -142,7 +143,6 @@ def _run(
             result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["case"]},
         )
     )
-    frame = pd.DataFrame(list(rows))
     outcome = checkpoint.run(batch_parameters={"dataframe": frame})
     return [item for run in outcome.run_results.values() for item in run.results]
 

@@ -26,7 +26,7 @@ def judged(tmp_path_factory) -> tuple[list[gates.Result], Path]:
     docs = tmp_path_factory.mktemp("gate") / "reports" / "index"
     docs.mkdir(parents=True)
     (docs / "old.html").write_text("from an earlier run")
-    return gates.judge(ROWS, EXPECTATIONS, title="index here", docs=docs), docs
+    return gates.judge(ROWS, EXPECTATIONS, title="validate here/recipe", docs=docs), docs
 
 
 def test_results_are_judged_in_order(judged):
@@ -68,11 +68,12 @@ def test_pages_are_written_for_a_failing_gate_and_replace_old_ones(judged):
     assert [path.name for path in docs.parent.iterdir()] == ["index"]  # no temporary folder is left
 
 
-def test_the_json_is_deterministic_and_knows_no_time_or_path(judged, tmp_path):
+def test_the_json_is_deterministic_and_knows_no_time_or_path(judged, tmp_path, monkeypatch):
     results, _ = judged
-    first = files.json_text(gates.to_json(results, title="index here"))
-    again = gates.judge(ROWS, EXPECTATIONS, title="index here", docs=tmp_path / "other" / "folder")
-    assert files.json_text(gates.to_json(again, title="index here")) == first
+    monkeypatch.chdir(tmp_path)
+    first = files.json_text(gates.to_json(results, title="validate here/recipe"))
+    again = gates.judge(ROWS, EXPECTATIONS, title="validate here/recipe", docs=Path("other/folder"))
+    assert files.json_text(gates.to_json(again, title="validate here/recipe")) == first
     assert str(tmp_path) not in first
     value = json.loads(first)
     assert value["passed"] is False

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from segtrace.errors import SegtraceError
 from segtrace.geometry import Grid
+from segtrace.images import grid_of
 from segtrace.prepare import resample
 from segtrace.structures import structures
 
@@ -136,7 +137,7 @@ def test_a_linear_ramp_is_sampled_at_world_positions():
     before = image_of(
         np.tile(np.arange(20, dtype=np.float32) * 2 + 4, (6, 6, 1)), spacing=(2, 2, 2), origin=(4, 0, 0)
     )
-    after = resample.target_grid(resample.grid_of(before), {"spacing_mm": [0.7, 2.0, 2.0]})
+    after = resample.target_grid(grid_of(before), {"spacing_mm": [0.7, 2.0, 2.0]})
     found = resample.resample_image(before, after, interpolation="linear", antialias=False)[0]
     x = np.array([after.world((0, 0, i))[0] for i in range(after.size[0])])
     inside = (x >= 4) & (x <= 42)
@@ -151,7 +152,7 @@ def test_channels_are_sampled_alike_and_one_by_one(interpolation):
     rng = np.random.default_rng(1)
     array = rng.random((8, 9, 10, 2)).astype(np.float32)
     both = sitk.GetImageFromArray(array, isVector=True)
-    after = resample.target_grid(resample.grid_of(both), {"size": [7, 7, 7]})
+    after = resample.target_grid(grid_of(both), {"size": [7, 7, 7]})
     found = resample.resample_image(both, after, interpolation=interpolation, antialias=False)
     assert found.shape == (2, 7, 7, 7)
     assert found.dtype == np.float32
@@ -165,12 +166,12 @@ def test_channels_are_sampled_alike_and_one_by_one(interpolation):
 
 def test_smoothing_removes_what_the_coarse_grid_cannot_show():
     stripes = image_of(np.tile(np.arange(64) % 2, (8, 1)).astype(np.float32) * 100)
-    after = resample.target_grid(resample.grid_of(stripes), {"spacing_mm": [4.0, 1.0]})
+    after = resample.target_grid(grid_of(stripes), {"spacing_mm": [4.0, 1.0]})
     plain = resample.resample_image(stripes, after, interpolation="linear", antialias=False)[0]
     smooth = resample.resample_image(stripes, after, interpolation="linear", antialias=True)[0]
     assert np.abs(smooth[:, 3:-3] - 50).max() < 1
     assert plain.shape == smooth.shape
-    mild = resample.target_grid(resample.grid_of(stripes), {"spacing_mm": [1.4, 1.0]})
+    mild = resample.target_grid(grid_of(stripes), {"spacing_mm": [1.4, 1.0]})
     assert np.array_equal(
         resample.resample_image(stripes, mild, interpolation="linear", antialias=True),
         resample.resample_image(stripes, mild, interpolation="linear", antialias=False),
@@ -179,14 +180,14 @@ def test_smoothing_removes_what_the_coarse_grid_cannot_show():
 
 def test_a_vote_goes_to_the_lower_label_where_shares_are_equal():
     label = image_of(np.array([[2, 1, 0, 0]] * 2, np.uint8))
-    after = resample.target_grid(resample.grid_of(label), {"size": [2, 2]})
+    after = resample.target_grid(grid_of(label), {"size": [2, 2]})
     found = resample.resample_label(label, after, interpolation="vote", labels=[1, 2])
     assert found.tolist() == [[1, 0], [1, 0]]  # halves of 2 and 1: the lower one
 
 
 def test_a_vote_never_invents_a_label_between_two():
     label = image_of(np.repeat(np.array([[0, 0, 3, 3, 1, 1]], np.uint8), 6, axis=0))
-    after = resample.target_grid(resample.grid_of(label), {"size": [17, 11]})
+    after = resample.target_grid(grid_of(label), {"size": [17, 11]})
     found = resample.resample_label(label, after, interpolation="vote", labels=[1, 2, 3])
     assert set(np.unique(found)) == {0, 1, 3}
     changes = found[5][np.flatnonzero(np.diff(found[5].astype(int), prepend=-1))]
@@ -198,9 +199,7 @@ def test_a_vote_never_invents_a_label_between_two():
 def test_on_the_same_grid_a_label_is_exact(seed, interpolation, angles):
     array = np.random.default_rng(seed).integers(0, 4, (5, 6, 7)).astype(np.uint8)
     label = image_of(array, spacing=(0.7, 1.1, 3.0), origin=(1, 2, 3), direction=rotation(angles))
-    found = resample.resample_label(
-        label, resample.grid_of(label), interpolation=interpolation, labels=[1, 2, 3]
-    )
+    found = resample.resample_label(label, grid_of(label), interpolation=interpolation, labels=[1, 2, 3])
     assert np.array_equal(found, array)
 
 
@@ -227,9 +226,9 @@ def test_an_oriented_label_maps_back_exactly(seed, angles):
 def test_a_structure_stays_where_it_was_and_as_large(spacing, target, angles, interpolation):
     array = ellipsoid((22, 26, 30), (9.0, 14.0, 12.0), (6.0, 7.0, 8.0))
     label = image_of(array, spacing=spacing, origin=(10, -20, 30), direction=rotation(angles))
-    before = resample.grid_of(label)
+    before = grid_of(label)
     oriented = resample.orient(label, "RAS")
-    after = resample.target_grid(resample.grid_of(oriented), {"spacing_mm": list(target)})
+    after = resample.target_grid(grid_of(oriented), {"spacing_mm": list(target)})
     found = resample.resample_label(oriented, after, interpolation=interpolation, labels=[1])
     raw, new = structures(array, before, labels=[1])[1], structures(found, after, labels=[1])[1]
     apart = np.linalg.solve(after.matrix(), np.subtract(raw.centroid_mm, new.centroid_mm))

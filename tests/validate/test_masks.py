@@ -42,11 +42,11 @@ def stored(
 ) -> masks.Job:
     image = np.ones((1, *label.shape), np.float32) if image is None else image
     record = store.write_case(
-        folder, "c1", image=image, label=label, record={"digest": "d" * 16, "prepared_grid": grid.to_json()}
+        folder, "c1", image=image, label=label, record={"digest": digest, "prepared_grid": grid.to_json()}
     )
     row = {"case": "c1", "batch": 0, "digest": "d" * 16}
     row |= {"image_sha256": record["image_sha256"], "label_sha256": record["label_sha256"]}
-    return masks.Job(folder, raw if raw is not None else raw_row(label_map()), row, digest, LABELS)
+    return masks.Job(folder, raw if raw is not None else raw_row(label_map()), row, LABELS)
 
 
 def failed(job: masks.Job) -> set[str]:
@@ -144,12 +144,18 @@ def test_bytes_that_changed_since_are_refused(tmp_path):
         masks.measure_case(job)
 
 
-def test_arrays_made_from_something_else_are_refused(tmp_path):
+def test_a_record_of_another_run_is_refused(tmp_path):
     job = stored(tmp_path, label_map(), digest="e" * 16)
-    with pytest.raises(
-        SegtraceError, match=r"batch table says digest d{16}, data, recipe and code now give e{16}"
-    ):
+    with pytest.raises(SegtraceError, match=r"c1: its record says digest e{16}, its batch table d{16}"):
         masks.measure_case(job)
+
+
+def test_stale_cases_are_told_in_one_line():
+    rows = [{"case": f"c{i}", "digest": "a"} for i in range(9)]
+    assert masks.stale(rows, {f"c{i}": "a" for i in range(9)}) == []
+    assert masks.stale(rows, {f"c{i}": "b" if i else "a" for i in range(9)}) == [
+        "8 of 9 cases were prepared from other data, recipe or code: c1, c2, c3, c4, c5 and 3 more"
+    ]
 
 
 def test_a_missing_array_is_refused(tmp_path):

@@ -14,21 +14,12 @@ import SimpleITK as sitk
 
 from segtrace.errors import SegtraceError
 from segtrace.geometry import Grid
+from segtrace.images import grid_of
 
 #: Spacings that differ by less than this over the whole image (in voxels) are the same spacing.
 SAME_VOXELS = 1e-2
 #: Beyond this ratio of new to old spacing, an image is smoothed before it is sampled (if so asked).
 ANTIALIAS_ABOVE = 1.5
-
-
-def grid_of(image: sitk.Image) -> Grid:
-    """The grid of a SimpleITK image."""
-    return Grid(
-        size=image.GetSize(),
-        spacing_mm=image.GetSpacing(),
-        origin_mm=image.GetOrigin(),
-        direction=image.GetDirection(),
-    )
 
 
 def orient(image: sitk.Image, orientation: str | None) -> sitk.Image:

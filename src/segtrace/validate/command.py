@@ -29,17 +29,16 @@ def run(arguments: argparse.Namespace) -> None:
         cases = _rows("cases", layout.cases(name))
         batches = [_rows("prepared", layout.batch_table(name, chosen, k)) for k in range(data.batches)]
         prepared, problems = masks.union(cases, batches)
-        raise_all(problems, heading=where, remedy=f"Run 'segtrace prepare {name} {chosen}' again.")
+        remedy = f"Run 'segtrace prepare {name} {chosen}' again."
+        raise_all(problems, heading=where, remedy=remedy)
         code = digests.code_digest("prepare", extra=[datasets.module_name(data.reader or name)])
+        expected = {
+            row["case"]: digests.prepared_case(row["digest"], recipe=recipe, code=code) for row in cases
+        }
+        raise_all(masks.stale(prepared, expected), heading=where, remedy=remedy)
         rows = {row["case"]: row for row in cases}
         jobs = [
-            masks.Job(
-                folder=folder,
-                raw=rows[row["case"]],
-                prepared=row,
-                digest=digests.prepared_case(rows[row["case"]]["digest"], recipe=recipe, code=code),
-                labels=tuple(sorted(data.labels)),
-            )
+            masks.Job(folder=folder, raw=rows[row["case"]], prepared=row, labels=tuple(sorted(data.labels)))
             for row in prepared
         ]
         measured = parallel.map_cases(

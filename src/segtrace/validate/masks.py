@@ -24,20 +24,19 @@ JUDGED_VOXELS = 64
 
 @dataclass(frozen=True)
 class Job:
-    """All that measuring one case needs: its row of ``cases``, its row of ``prepared``, the digest it should have."""
+    """All that measuring one case needs: its row of ``cases`` and its row of ``prepared``."""
 
     folder: Path
     raw: Mapping[str, Any]
     prepared: Mapping[str, Any]
-    digest: str
     labels: tuple[int, ...]
 
 
 def measure_case(job: Job) -> list[dict[str, Any]]:
     """Rows of ``mask_checks`` of one case, one a label.
 
-    Raises :class:`SegtraceError`, naming the case, if its arrays are missing, are not the bytes that
-    the batch table vouches for, were made from other data, recipe or code, or do not fit each other.
+    Raises :class:`SegtraceError`, naming the case, if its arrays are missing, are not those that
+    the batch table vouches for, or do not fit each other.
     """
     name = job.raw["case"]
     problems = stored_faults(job)
@@ -68,15 +67,16 @@ def measure_case(job: Job) -> list[dict[str, Any]]:
 
 
 def stored_faults(job: Job) -> list[str]:
-    """What is wrong with a case's files as a whole: missing, changed, or made from something else."""
+    """What is wrong with a case's files as a whole: missing, or not those of the batch table."""
     name = job.raw["case"]
     record = store.read_record(job.folder, name)
     if record is None:
         return [f"files {job.folder}/{name}.* are missing or incomplete"]
     found = []
-    for what, digest in (("batch table", job.prepared["digest"]), ("record", record.get("digest"))):
-        if digest != job.digest:
-            found.append(f"its {what} says digest {digest}, data, recipe and code now give {job.digest}")
+    if record.get("digest") != job.prepared["digest"]:
+        found.append(
+            f"its record says digest {record.get('digest')}, its batch table {job.prepared['digest']}"
+        )
     for what, key in (("image", "image_sha256"), ("label", "label_sha256")):
         if job.prepared[key]:
             actual = files.sha256_file(job.folder / f"{name}.{what}.npy")
@@ -140,3 +140,18 @@ def union(
     problems += [f"{case}: in the index, but not prepared" for case in sorted(known - set(rows))]
     problems += [f"{case}: prepared, but not in the index" for case in sorted(set(rows) - known)]
     return [rows[case] for case in sorted(rows)], problems
+
+
+def stale(prepared: Sequence[Mapping[str, Any]], expected: Mapping[str, str], *, shown: int = 5) -> list[str]:
+    """What was prepared from other data, recipe or code than there are now: one line, or none.
+
+    ``expected`` maps each case to the digest that it should have.
+    """
+    cases = [row["case"] for row in prepared if row["digest"] != expected[row["case"]]]
+    if not cases:
+        return []
+    more = f" and {len(cases) - shown} more" if len(cases) > shown else ""
+    listed = ", ".join(cases[:shown])
+    return [
+        f"{len(cases)} of {len(prepared)} cases were prepared from other data, recipe or code: {listed}{more}"
+    ]
