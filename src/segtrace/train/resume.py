@@ -82,9 +82,14 @@ def load(
             path.unlink()
             continue
         network.load_state_dict(_under(tensors, "weights."))
+        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
         states: dict[int, dict[str, Tensor]] = {}
         for name, value in _under(tensors, "optimiser.").items():
             index, _, key = name.partition(".")
+            parameter = parameters[int(index)]
+            if value.shape == parameter.shape:
+                # the fused optimisers walk memory, so a moment must lie in memory as its parameter does
+                value = torch.empty_like(parameter, requires_grad=False).copy_(value)
             states.setdefault(int(index), {})[key] = value
         optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
         return metadata["position"], _under(tensors, "best.") or None, tensors["loss_sum"]

@@ -1,0 +1,211 @@
+"""Every registered network keeps the contract; published sizes are met."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from monai.networks.nets.dynunet import DynUNet as MonaiDynUNet
+
+from segtrace import checkpoint, networks
+from segtrace.errors import SegtraceError
+
+torch.set_num_threads(1)  # small tensors: more threads only wait for each other
+
+# small versions, so that the whole registry is tested in seconds
+SMALL = {
+    "dynunet": [(2, {"filters": [4, 6, 8, 10]}), (3, {"filters": [4, 6, 8]})],
+    "unet": [
+        (2, {"variant": v, "widths": [4, 6, 8, 10, 12]}) for v in ("transposed", "nested", "wide", "nearest")
+    ]
+    + [(2, {"variant": "bilinear", "widths": [4, 8, 12, 16, 16]})],
+    "unet3d": [(3, {"base": 2})],
+}
+CASES = [(name, dims, options) for name in networks.names() for dims, options in SMALL[name]]
+registry = pytest.mark.parametrize(
+    ("name", "dims", "options"), CASES, ids=lambda v: v if isinstance(v, str) else None
+)
+
+
+def make(name, dims, options, *, in_channels=2, out_channels=3):
+    torch.manual_seed(0)
+    return networks.create(
+        name, in_channels=in_channels, out_channels=out_channels, spatial_dims=dims, **options
+    )
+
+
+def picture(network, dims, *, seed=1):
+    side = network.divisor * 2
+    return torch.randn(2, 2, *(side,) * dims, generator=torch.Generator().manual_seed(seed))
+
+
+@registry
+def test_features_have_the_promised_shapes_and_the_same_logits(name, dims, options):
+    network = make(name, dims, options).eval()
+    x = picture(network, dims)
+    logits, encoder, decoder = network.forward_features(x)
+    assert torch.equal(logits, network(x))
+    assert logits.shape == (2, 3, *x.shape[2:])
+    for features, channels, scales in [
+        (encoder, network.encoder_channels, network.encoder_scales),
+        (decoder, network.decoder_channels, network.decoder_scales),
+    ]:
+        shapes = [tuple(f.shape) for f in features]
+        assert shapes == [
+            (2, c, *(side // s for side in x.shape[2:])) for c, s in zip(channels, scales, strict=True)
+        ]
+    assert list(network.encoder_scales) == sorted(network.encoder_scales)
+    assert list(network.decoder_scales) == sorted(network.decoder_scales, reverse=True)
+    assert decoder[0].shape[2] == x.shape[2] // network.divisor
+
+
+@registry
+def test_every_parameter_gets_a_gradient(name, dims, options):
+    network = make(name, dims, options)
+    network(picture(network, dims)).square().mean().backward()
+    for key, parameter in network.named_parameters():
+        assert parameter.grad is not None, key
+        assert torch.isfinite(parameter.grad).all(), key
+
+
+@registry
+def test_two_equal_seeds_give_equal_bits(name, dims, options):
+    torch.use_deterministic_algorithms(True)
+    outputs = []
+    for _ in range(2):
+        network = make(name, dims, options)
+        network(picture(network, dims)).mean().backward()
+        outputs.append([p.grad for p in network.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*outputs, strict=True))
+
+
+@registry
+def test_bfloat16_autocast_is_finite_and_close(name, dims, options):
+    network = make(name, dims, options).eval()
+    x = picture(network, dims)
+    exact = network(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = network(x).float()
+    assert torch.isfinite(rough).all()
+    assert (rough - exact).abs().max() < 0.1 * exact.abs().max().clamp(min=1)
+
+
+@registry
+def test_weights_survive_a_round_trip(name, dims, options, tmp_path):
+    network = make(name, dims, options)
+    network(picture(network, dims))  # moves the running statistics
+    checkpoint.save(tmp_path / "w.safetensors", network.state_dict(), metadata={})
+    torch.manual_seed(5)
+    other = networks.create(name, in_channels=2, out_channels=3, spatial_dims=dims, **options)
+    checkpoint.load_weights(tmp_path / "w.safetensors", other)
+    x = picture(network, dims)
+    assert torch.equal(network.eval()(x), other.eval()(x))
+
+
+def count(name, *, in_channels, out_channels, **options):
+    with torch.device("meta"):
+        network = networks.create(name, in_channels=in_channels, out_channels=out_channels, **options)
+    return sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        ("nearest", 34_527_041),
+        ("wide", 31_037_633),
+        ("bilinear", 17_262_977),
+        ("nested", 7_852_545),
+        ("transposed", 7_765_985),
+    ],
+)
+def test_unet_has_the_published_number_of_parameters(variant, expected):
+    assert count("unet", in_channels=3, out_channels=1, variant=variant) == expected
+
+
+@pytest.mark.parametrize(
+    ("channels", "filters", "expected"),
+    [
+        ((1, 3), (16, 32, 64, 128, 256), 5_686_771),
+        ((1, 8), (16, 32, 64, 128, 256), 5_686_856),
+        ((4, 4), (16, 32, 64, 128, 256), 5_688_132),
+        ((1, 8), (32, 64, 128, 256, 320), 16_663_688),
+    ],
+)
+def test_dynunet_has_the_published_number_of_parameters(channels, filters, expected):
+    assert count("dynunet", in_channels=channels[0], out_channels=channels[1], filters=filters) == expected
+
+
+def test_unet3d_has_the_published_number_of_parameters():
+    assert count("unet3d", in_channels=3, out_channels=3) == 19_075_523
+    assert count("unet3d", in_channels=1, out_channels=8) == 19_074_120
+    with torch.device("meta"):
+        network = networks.create("unet3d", in_channels=3, out_channels=3)
+    counted = sum(
+        p.numel()
+        for module in network.modules()
+        for key, p in module.named_parameters(recurse=False)
+        if isinstance(module, torch.nn.Conv3d)
+        or (isinstance(module, torch.nn.ConvTranspose3d) and key == "weight")
+    )
+    assert counted == 19_069_955  # as the paper counts
+
+
+def test_defaults_are_the_published_configurations():
+    assert count("dynunet", in_channels=1, out_channels=3) == 5_686_771
+    assert count("unet", in_channels=3, out_channels=1) == 7_765_985
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_dynunet_is_monais_bit_for_bit(dims):
+    filters = [4, 8, 12, 16]
+    torch.manual_seed(3)
+    theirs = MonaiDynUNet(
+        dims, 1, 2, [3] * 4, [1, 2, 2, 2], [2] * 3, filters, norm_name="instance", res_block=True
+    )
+    torch.manual_seed(3)
+    ours = networks.create("dynunet", in_channels=1, out_channels=2, spatial_dims=dims, filters=filters)
+    x = torch.randn(1, 1, *(16,) * dims)
+    assert torch.equal(theirs(x), ours(x))
+    assert type(ours(x)) is torch.Tensor  # no MetaTensor
+
+
+def test_nested_unet_gives_the_values_of_its_origin():
+    # 4uiiurz1/pytorch-nested-unet, commit 557ea02f, torch 2.13: weights filled by shape, input of seed 1
+    network = networks.create("unet", in_channels=3, out_channels=1, variant="nested").eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            n = parameter.numel()
+            c = torch.cos(0.37 * torch.arange(n, dtype=torch.float64) + 0.11 * (n % 57)).view(parameter.shape)
+            if parameter.dim() >= 2:
+                parameter.copy_(c * (2 * parameter.shape[0] / n) ** 0.5)
+            else:
+                parameter.copy_(1 + 0.1 * c if bool((parameter == 1).all()) else 0.1 * c)
+        torch.manual_seed(1)
+        found = network(torch.randn(1, 3, 256, 256)).flatten()
+    assert found[[0, 8192, 16384, 24576]].tolist() == pytest.approx(
+        [0.5530004501, 0.5481106043, 0.5462806821, 0.5430901647], abs=1e-4
+    )
+    assert float(found.mean()) == pytest.approx(0.5450497, abs=1e-4)
+
+
+def test_wrong_names_and_options_name_the_nearest():
+    with pytest.raises(SegtraceError, match="no network 'dynunett'; did you mean 'dynunet'"):
+        networks.create("dynunett", in_channels=1, out_channels=2)
+    with pytest.raises(SegtraceError, match="no option 'filter'; did you mean 'filters'"):
+        networks.create("dynunet", in_channels=1, out_channels=2, filter=[1])
+    with pytest.raises(SegtraceError, match="is 2-D; it was asked for 3-D"):
+        networks.create("unet", in_channels=1, out_channels=2, spatial_dims=3)
+    with pytest.raises(SegtraceError, match="no variant 'huge'"):
+        networks.create("unet", in_channels=1, out_channels=2, variant="huge")
+    with pytest.raises(SegtraceError, match="5 levels"):
+        networks.create("unet", in_channels=1, out_channels=2, widths=[1, 2])
+    with pytest.raises(SegtraceError, match="at least 3"):
+        networks.create("dynunet", in_channels=1, out_channels=2, filters=[4, 8])
+
+
+def test_listing_the_networks_imports_no_torch():
+    code = (
+        "import sys; from segtrace import networks; "
+        "assert all(networks.describe(n) for n in networks.names()); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
