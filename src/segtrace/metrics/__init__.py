@@ -1,0 +1,1 @@
+"""Metrics of a label map against its reference: counts, surface distances, and one pass for both."""
