@@ -6,8 +6,10 @@ Pictures (PNG, JPEG, TIFF, GIF) are read with Pillow. Axis order is that of :mod
 """
 
 import gzip
+import itertools
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -74,8 +76,8 @@ def _check_start(path: Path) -> None:
         )
 
 
-def _stream(path: Path) -> tuple[bytes, int]:
-    """(first 352 bytes, length) of a file's content; a gzip stream is read to its end, checksum included."""
+def _blocks(path: Path) -> Iterator[bytes]:
+    """The file's content in blocks; a gzip stream is read to its end, where its checksum is."""
     zipped = path.name.endswith(".gz")
     with path.open("rb") as handle:
         magic = handle.read(2)
@@ -86,32 +88,47 @@ def _stream(path: Path) -> tuple[bytes, int]:
             else "is gzip-compressed, its name does not say so"
         )
         raise SegtraceError(f"{path}: {found}; rename it or {_REMEDY}")
-    if not zipped:
-        with path.open("rb") as handle:
-            return handle.read(352), path.stat().st_size
-    start, length = b"", 0
     try:
-        with gzip.open(path, "rb") as stream:
+        with gzip.open(path, "rb") if zipped else path.open("rb") as stream:
             while block := stream.read(1 << 20):
-                start = start or block[:352]
-                length += len(block)
+                yield block
     except (OSError, EOFError, zlib.error) as error:
         raise SegtraceError(f"{path}: damaged gzip stream ({error}); {_REMEDY}") from None
-    return start, length
 
 
 def _check_nifti(path: Path) -> None:
-    header, length = _stream(path)
+    """Judge header, length, and whether all voxels are finite (the library that reads them puts zeros instead)."""
+    blocks = _blocks(path)
+    first = next(blocks)
+    order, sizes, code, offset = _nifti_header(path, first[:352])
+    kind = {16: np.dtype(order + "f4"), 64: np.dtype(order + "f8")}.get(code)
+    voxels = int(np.prod(sizes, dtype=np.int64))
+    length, nan, infinite, rest = 0, 0, 0, b""
+    for block in itertools.chain([first], blocks):
+        if kind is not None:
+            data = rest + block[max(0, offset - length) :]
+            whole = len(data) - len(data) % kind.itemsize
+            values, rest = np.frombuffer(data[:whole], kind), data[whole:]
+            nan, infinite = nan + int(np.isnan(values).sum()), infinite + int(np.isinf(values).sum())
+        length += len(block)
+    expected = offset + voxels * _NIFTI_BYTES[code]
+    if length < expected:
+        raise SegtraceError(
+            f"{path}: truncated: {length} bytes where the header announces {expected}; {_REMEDY}"
+        )
+    if nan or infinite:
+        raise SegtraceError(f"{path}: {nan} voxels are NaN and {infinite} infinite of {voxels}; {_REMEDY}")
+    _check_forms(path, first, order, sizes[:3])
+
+
+def _nifti_header(path: Path, header: bytes) -> tuple[str, tuple[int, ...], int, int]:
+    """(byte order, sizes, type code, offset of the voxels) of a NIfTI-1 header that can be read."""
     if len(header) < 348:
-        raise SegtraceError(f"{path}: {length} bytes are too few for a NIfTI header; {_REMEDY}")
+        raise SegtraceError(f"{path}: {len(header)} bytes are too few for a NIfTI header; {_REMEDY}")
     order = next((o for o in "<>" if struct.unpack(o + "i", header[:4])[0] == 348), None)
     if order is None:
-        kind = (
-            "NIfTI-2"
-            if 540 in struct.unpack("<i", header[:4]) + struct.unpack(">i", header[:4])
-            else "not NIfTI"
-        )
-        raise SegtraceError(f"{path}: {kind}; convert it to NIfTI-1")
+        second = 540 in struct.unpack("<i", header[:4]) + struct.unpack(">i", header[:4])
+        raise SegtraceError(f"{path}: {'NIfTI-2' if second else 'not NIfTI'}; convert it to NIfTI-1")
     dimensions = struct.unpack(order + "8h", header[40:56])
     rank, sizes = dimensions[0], dimensions[1:]
     if not 1 <= rank <= 7 or min(sizes[:rank]) < 1:
@@ -124,15 +141,7 @@ def _check_nifti(path: Path) -> None:
     if code not in _NIFTI_BYTES:
         raise SegtraceError(f"{path}: voxels of NIfTI type {code}, which is not a plain number; convert it")
     offset = int(struct.unpack(order + "f", header[108:112])[0])
-    expected = (
-        max(offset, 352 if header[344:348] == b"n+1\0" else 0)
-        + int(np.prod(sizes[:rank], dtype=np.int64)) * _NIFTI_BYTES[code]
-    )
-    if length < expected:
-        raise SegtraceError(
-            f"{path}: truncated: {length} bytes where the header announces {expected}; {_REMEDY}"
-        )
-    _check_forms(path, header, order, sizes[:3])
+    return order, sizes[:rank], code, max(offset, 352 if header[344:348] == b"n+1\0" else 0)
 
 
 def _check_forms(path: Path, header: bytes, order: str, size: tuple[int, ...]) -> None:
@@ -265,7 +274,7 @@ def label_array(image: sitk.Image, *, where: str) -> np.ndarray:
         wrong = array[array != whole]
         if wrong.size:
             raise SegtraceError(
-                f"{where}: {wrong.size} voxels are no whole numbers, such as {float(wrong.flat[0])!r}; a label map has whole values"
+                f"{where}: {wrong.size} voxels are no whole numbers, such as {float(wrong.flat[0])!r}; labels are whole"
             )
         array = whole
     return array.astype(np.int64)
