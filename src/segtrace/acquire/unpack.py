@@ -60,7 +60,7 @@ class Limits:
     file_bytes: int = 50 << 30
     members: int = 3_000_000
     ratio: float = 200.0
-    """Unpacked over packed size, of the archive and of each member of a zip."""
+    """Unpacked over packed size of an archive."""
     ratio_from_bytes: int = 100 << 20
     """The ratio is judged only from this size on: below it, nothing can do harm, and label volumes that
     are nearly all background do compress a thousandfold."""
@@ -179,11 +179,10 @@ def unpack(
         check_space(target, total, what=f"unpacking {archive.name}")
     # Opened anew, so that a compressed tar is read from its start once more and strictly forwards.
     found = Unpacked(left_out=listing.left_out)
-    wanted = {id_: member for id_, member in enumerate(listing.members)}
     try:
         with opened(archive, kind) as (_, read):
             label = f"{'check' if target is None else 'unpack'} {archive.name}"
-            with progress(label, len(wanted)) as bar:
+            with progress(label, len(listing.members)) as bar:
                 for member in listing.members:
                     _write(member, read, target, found)
                     bar.advance()
@@ -226,9 +225,8 @@ def _judge(
     rows: Iterator[tuple[str, int, str, str, Any]], taken: Names, *, packed: int, limits: Limits
 ) -> _Listing:
     """Judge members, each given as (name, size, kind, fault, source), with kind ``file`` or ``folder``."""
-    listing, total, count = _Listing(), 0, 0
-    for name, size, kind, fault, source in rows:
-        count += 1
+    listing, total = _Listing(), 0
+    for count, (name, size, kind, fault, source) in enumerate(rows, start=1):
         shown = ascii(name)[1:-1] if len(name) < 200 else ascii(name[:200])[1:-1] + "..."
         if count > limits.members:
             listing.problems.append(f"more than {limits.members} members")
@@ -265,6 +263,8 @@ def _judge(
                 f"unpacks to more than {limits.ratio:g} times its own {packed} bytes (at member {count}, {shown})"
             )
             break
+    if not listing.problems and all(member.folder for member in listing.members):
+        listing.problems.append("holds no file")
     return listing
 
 
@@ -283,9 +283,8 @@ def _zip_rows(handle: zipfile.ZipFile) -> Rows:
     for info in sorted(handle.infolist(), key=lambda info: info.header_offset):
         kind, fault = "folder" if info.orig_filename.endswith("/") else "file", ""
         form = stat.S_IFMT(info.external_attr >> 16)
-        ratio = info.file_size / max(info.compress_size, 1)
         if form not in (0, stat.S_IFREG, stat.S_IFDIR):
-            fault = "link" if form == stat.S_ISLNK else _FORMS.get(form, f"file of unknown kind {form:#o}")
+            fault = _FORMS.get(form, f"file of unknown kind {form:#o}")
         elif info.flag_bits & 0x1:
             fault = "encrypted"
         elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -294,8 +293,6 @@ def _zip_rows(handle: zipfile.ZipFile) -> Rows:
             fault = "overlaps another member"
         elif kind == "folder" and info.file_size:
             fault = f"folder with {info.file_size} bytes"
-        elif info.file_size > LIMITS.ratio_from_bytes and ratio > LIMITS.ratio * 6:
-            fault = f"unpacks to {ratio:.0f} times its packed size"
         reached = max(reached, info.header_offset + 30 + len(info.orig_filename) + info.compress_size)
         yield _zip_name(info), info.file_size, kind, fault, info
 
@@ -325,9 +322,7 @@ def _open_tar(archive: Path, kind: str) -> Iterator[tuple[Rows, Read]]:
     with archive.open("rb") as raw:
         stream: IO[bytes] = gzip.GzipFile(fileobj=raw) if kind == "tar.gz" else raw  # type: ignore[assignment]
         guarded: Any = _HeaderGuard(stream)
-        with tarfile.TarFile(
-            fileobj=guarded, mode="r", encoding="utf-8", errors="surrogateescape"
-        ) as handle:
+        with tarfile.TarFile(fileobj=guarded, mode="r", encoding="utf-8", errors="surrogateescape") as handle:
             yield _tar_rows(handle, guarded), lambda info: _tar_stream(handle, info)
 
 
@@ -342,9 +337,9 @@ def _tar_rows(handle: tarfile.TarFile, stream: IO[bytes]) -> Rows:
     while (info := handle.next()) is not None:
         fault = ""
         if info.issym():
-            fault = f"symbolic link to {ascii(info.linkname)}"
+            fault = f"symbolic link to {info.linkname!a}"
         elif info.islnk():
-            fault = f"hard link to {ascii(info.linkname)}"
+            fault = f"hard link to {info.linkname!a}"
         elif info.isfifo():
             fault = "pipe"
         elif info.isdev():
