@@ -48,26 +48,26 @@ def target_grid(grid: Grid, recipe: Mapping[str, Any]) -> Grid:
     With a spacing, the size is the field of view over the spacing, rounded, at least 1; what rounding
     adds or takes is shared by both ends. ``grid`` itself is returned if nothing changes.
     """
-    spacing, size = recipe.get("spacing_mm"), recipe.get("size")
-    wanted = spacing if spacing is not None else size
+    key = "spacing_mm" if recipe.get("spacing_mm") is not None else "size"
+    wanted = recipe.get(key)
     if wanted is None:
         return grid
     if len(wanted) != grid.dimensions:
-        key = "spacing_mm" if spacing is not None else "size"
         raise SegtraceError(
             f"{key} {list(wanted)} has {len(wanted)} values, the image {grid.dimensions} axes"
         )
     new_size, new_spacing = [], []
     for axis in range(grid.dimensions):
         n, s = grid.size[axis], grid.spacing_mm[axis]
-        if spacing is not None:
-            target = float(spacing[axis])
+        if key == "spacing_mm":
+            target = float(wanted[axis])
             same = abs(s - target) * n <= SAME_VOXELS * target
             new_size.append(n if same else max(1, math.floor(n * s / target + 0.5)))
             new_spacing.append(s if same else target)
         else:
-            new_size.append(int(size[axis]))
-            new_spacing.append(s if int(size[axis]) == n else n * s / int(size[axis]))
+            target_size = int(wanted[axis])
+            new_size.append(target_size)
+            new_spacing.append(s if target_size == n else n * s / target_size)
     if tuple(new_size) == grid.size and tuple(new_spacing) == grid.spacing_mm:
         return grid
     direction = np.asarray(grid.direction, float).reshape(grid.dimensions, -1)
