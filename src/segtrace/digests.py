@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from segtrace.files import write_json
+from segtrace.files import sha256_file, write_json
 
 PACKAGE = Path(__file__).parent
 
@@ -103,9 +103,12 @@ def closure(roots: Iterable[str]) -> list[Path]:
 
 
 def code_digest(phase: str, *, extra: Iterable[str] = ()) -> str:
-    """Digest of a phase's code: the closure of its roots and of the ``extra`` modules."""
+    """Digest of a phase's code: the closure of its roots and of the ``extra`` modules, and their templates."""
     files = closure([*PHASE_ROOTS[phase], *extra])
-    return digest({str(path.relative_to(PACKAGE)): _parse(path, _stamp(path))[0] for path in files})
+    parts = {str(path.relative_to(PACKAGE)): _parse(path, _stamp(path))[0] for path in files}
+    for folder in sorted({path.parent / "templates" for path in files}):
+        parts |= {str(path.relative_to(PACKAGE)): sha256_file(path) for path in folder.glob("*") if path.is_file()}
+    return digest(parts)
 
 
 def prepared_case(row_digest: str, *, recipe: Mapping[str, Any], code: str) -> str:

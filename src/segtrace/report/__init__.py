@@ -1,0 +1,1 @@
+"""report: one self-contained page an experiment, that opens from disk without a network."""

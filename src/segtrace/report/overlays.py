@@ -1,0 +1,257 @@
+"""Pictures of cases: an image slice with the contours of reference and prediction, as small PNGs.
+
+Volumes are turned to their nearest anatomical axes and shown the radiological way (patient's left on
+the right of the picture, anterior and superior up), in each plane at the slice with most reference.
+Pixels are drawn at their physical shape.
+"""
+
+import base64
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from PIL import Image
+from scipy import ndimage
+
+from segtrace import datasets, images, layout, store, tables
+from segtrace.geometry import Grid
+from segtrace.report.subject import Subject
+
+#: Longest side of a picture in pixels: of images and the axial plane, and of the other two planes.
+SIDE, SIDE_OTHER = 340, 220
+REFERENCE_COLOUR, PREDICTION_COLOUR = (86, 180, 233), (255, 140, 0)
+#: Planes of an array (z, y, x) in LPS, axis by axis.
+PLANES = ("axial", "coronal", "sagittal")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One slice: ``png`` as a data address, its plane and place, and its size in pixels."""
+
+    png: str
+    plane: str
+    place: int
+    slices: int
+    width: int
+    height: int
+
+    @property
+    def caption(self) -> str:
+        """Which slice it is."""
+        return f"{self.plane}, slice {self.place + 1} of {self.slices}" if self.plane else ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The pictures of one case and method, or the reason why there are none."""
+
+    pictures: tuple[Picture, ...] = ()
+    problem: str = ""
+
+
+def overlays(subject: Subject, wanted: Sequence[tuple[layout.RunName, str]]) -> dict[tuple[str, str], Shown]:
+    """(run, case) → pictures. Each case is read once, however many runs show it.
+
+    A file that is not on this machine gives a :class:`Shown` that says which; a damaged one raises
+    :class:`segtrace.errors.SegtraceError`.
+    """
+    made: dict[tuple[str, str], Shown] = {}
+    files = {str(run): _prediction_files(run, subject.variant) for run, _ in wanted}
+    by_case: dict[str, list[layout.RunName]] = {}
+    for run, case in wanted:
+        by_case.setdefault(case, []).append(run)
+    read = _reader(subject)
+    for case in sorted(by_case):
+        try:
+            image, reference = read(case)
+        except FileNotFoundError as error:
+            for run in by_case[case]:
+                made[str(run), case] = Shown(problem=f"{error.filename or error} is not on this machine")
+            continue
+        for run in by_case[case]:
+            path = files[str(run)].get(case)
+            if path is None or not path.is_file():
+                where = path or layout.predictions(run, subject.variant)
+                made[str(run), case] = Shown(problem=f"the prediction is not on this machine: {where}")
+                continue
+            prediction = images.read_label_file(path)
+            made[str(run), case] = Shown(pictures=tuple(_pictures(image, reference, prediction)))
+    return made
+
+
+def _prediction_files(run: layout.RunName, variant: layout.Variant) -> dict[str, Path]:
+    folder = layout.predictions(run, variant)
+    if not (folder / "predictions.csv").is_file():
+        return {}
+    table = tables.read("predictions", folder / "predictions.csv")
+    return {case: folder / file for case, file in zip(table["case"], table["file"], strict=True)}
+
+
+def _reader(subject: Subject) -> Any:
+    """A function from a case to (image, reference), both on the grid that the variant is scored on."""
+    experiment = subject.experiment
+    if subject.variant.grid == "prepared":
+        folder = layout.prepared(experiment.dataset, experiment.recipe)
+
+        def prepared(case: str) -> tuple[sitk.Image, sitk.Image]:
+            if store.read_record(folder, case) is None:
+                raise FileNotFoundError(2, "no such case", f"{folder}/{case}.json")
+            opened = store.open_case(folder, case)
+            if opened.label is None:
+                raise FileNotFoundError(2, "no reference", f"{folder}/{case}.label.npy")
+            grid = Grid.from_json(opened.record["prepared_grid"])
+            return (
+                images.from_array(np.asarray(opened.image), grid),
+                images.from_array(np.asarray(opened.label), grid),
+            )
+
+        return prepared
+
+    root = layout.raw(experiment.dataset)
+    module = datasets.reader(subject.dataset.reader or experiment.dataset)
+    known: dict[str, Any] = {}
+
+    def native(case: str) -> tuple[sitk.Image, sitk.Image]:
+        if not root.is_dir():
+            raise FileNotFoundError(2, "no such folder", str(root))
+        if not known:
+            known.update({entry.case: entry for entry in module.cases(root, subject.dataset.options)})
+        if case not in known:
+            raise FileNotFoundError(2, "no such case", f"{root}: case {case}")
+        image = module.read_image(root, known[case], subject.dataset.options)
+        return image, module.read_label(root, known[case], subject.dataset.options)[0]
+
+    return native
+
+
+def _pictures(image: sitk.Image, reference: sitk.Image, prediction: sitk.Image) -> Iterator[Picture]:
+    volume = image.GetDimension() == 3
+    if volume:  # one picture a plane needs one orientation; DICOMOrient only reorders and flips axes
+        image, reference, prediction = (
+            sitk.DICOMOrient(item, "LPS") for item in (image, reference, prediction)
+        )
+    grey = displayed(images.to_array(image))
+    masks = [_labels(item) for item in (reference, prediction)]
+    if not volume:
+        spacing = images.grid_of(image).array_spacing_mm
+        yield _picture(grey, *masks, spacing=spacing, side=SIDE)
+        return
+    spacing = images.grid_of(image).array_spacing_mm
+    for axis, plane in enumerate(PLANES):
+        place = most_labelled(masks[0] if masks[0].any() else masks[1], axis=axis)
+        cut = [np.take(array, place, axis=axis) for array in (grey, *masks)]
+        if plane != "axial":  # superior up
+            cut = [array[::-1] for array in cut]
+        in_plane = tuple(s for a, s in enumerate(spacing) if a != axis)
+        yield _picture(
+            *cut,
+            spacing=in_plane,
+            side=SIDE_OTHER if axis else SIDE,
+            plane=plane,
+            place=place,
+            slices=grey.shape[axis],
+        )
+
+
+def _labels(item: sitk.Image) -> np.ndarray:
+    array = sitk.GetArrayFromImage(item)
+    return np.asarray(array[0] if array.ndim > item.GetDimension() else array)
+
+
+def displayed(array: np.ndarray) -> np.ndarray:
+    """An image (C, D, H, W) or (C, H, W) for the eye: uint8, (..., 3) for three channels, else the first.
+
+    Grey values are stretched between the 0.5th and 99.5th percentile of the image.
+    """
+    coloured = array.shape[0] == 3 and array.ndim == 3
+    shown = (np.moveaxis(array, 0, -1) if coloured else array[0]).astype(float)
+    low, high = np.percentile(shown, (0.5, 99.5))
+    scaled = np.clip((shown - low) / max(high - low, 1e-12), 0, 1)
+    return np.asarray((scaled * 255).round().astype(np.uint8))
+
+
+def most_labelled(mask: np.ndarray, *, axis: int) -> int:
+    """The slice along ``axis`` with most voxels of ``mask``; the middle one of equals, or of an empty mask."""
+    area = (mask > 0).sum(axis=tuple(a for a in range(mask.ndim) if a != axis))
+    equals = np.flatnonzero(area == area.max())
+    return int(equals[len(equals) // 2])
+
+
+def window(mask: np.ndarray) -> tuple[slice, ...]:
+    """The part of a slice to show: the labelled box with a margin, at least half of each side."""
+    found = ndimage.find_objects((mask > 0).astype(np.uint8))
+    if not found:
+        return tuple(slice(0, n) for n in mask.shape)
+    parts = []
+    for box, size in zip(found[0], mask.shape, strict=True):
+        length = min(size, max(2 * (box.stop - box.start), math.ceil(size / 2)))
+        start = min(max(0, (box.start + box.stop - length) // 2), size - length)
+        parts.append(slice(start, start + length))
+    return tuple(parts)
+
+
+def contours(mask: np.ndarray) -> np.ndarray:
+    """Pixels of ``mask`` (H, W) that border on another value within the picture, two pixels wide."""
+    edge = np.zeros(mask.shape, bool)
+    for label in np.unique(mask[mask > 0]):
+        part = mask == label
+        edge |= part & ~ndimage.binary_erosion(part, iterations=2, border_value=1)
+    return edge
+
+
+def _picture(
+    grey: np.ndarray,
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    *,
+    spacing: Sequence[float],
+    side: int,
+    plane: str = "",
+    place: int = 0,
+    slices: int = 1,
+) -> Picture:
+    """Draw one slice, (H, W) or (H, W, 3), at its physical shape, ``side`` pixels long."""
+    if plane:
+        part = window((reference > 0) | (prediction > 0))
+        grey, reference, prediction = grey[part], reference[part], prediction[part]
+    extent = [n * s for n, s in zip(reference.shape, spacing, strict=True)]
+    height, width = (max(1, round(length / max(extent) * side)) for length in extent)
+    base = np.array(Image.fromarray(grey).resize((width, height), Image.Resampling.BILINEAR))
+    rows = (np.arange(height) + 0.5) * reference.shape[0] // height
+    columns = (np.arange(width) + 0.5) * reference.shape[1] // width
+    nearest = np.ix_(rows.astype(int), columns.astype(int))
+    # The prediction is dashed, so that a reference under it stays visible.
+    dashes = (np.add.outer(np.arange(height), np.arange(width)) // 5) % 2 == 0
+    lines = np.zeros((height, width), np.uint8)
+    lines[contours(reference[nearest])] = 1
+    lines[contours(prediction[nearest]) & dashes] = 2
+    png = png_address(base, lines)
+    return Picture(png=png, plane=plane, place=place, slices=slices, width=width, height=height)
+
+
+def png_address(base: np.ndarray, lines: np.ndarray) -> str:
+    """A picture, (H, W) or (H, W, 3), with lines (1 reference, 2 prediction), as a ``data:`` address of a PNG.
+
+    Grey pictures have 62 greys and the two colours, which halves their size.
+    """
+    colours = (REFERENCE_COLOUR, PREDICTION_COLOUR)
+    if base.ndim == 2:
+        drawn = Image.fromarray(
+            np.where(lines > 0, 61 + lines, base.astype(np.uint16) * 61 // 255).astype(np.uint8)
+        )
+        drawn.putpalette(
+            [grey * 255 // 61 for grey in range(62) for _ in range(3)] + [*colours[0], *colours[1]]
+        )
+    else:
+        painted = base.copy()
+        for value, colour in enumerate(colours, 1):
+            painted[lines == value] = colour
+        drawn = Image.fromarray(painted)
+    buffer = io.BytesIO()
+    drawn.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

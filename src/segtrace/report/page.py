@@ -1,0 +1,187 @@
+"""The page: everything gathered, charts and pictures made, laid out by one template.
+
+The page loads nothing: styles, scripts, pictures and data are in it, and its security policy refuses
+every request. Scripts are admitted by their checksums alone, so text from a file name or a table can
+never run. The same inputs give the same bytes.
+"""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from segtrace import __version__, aggregation
+from segtrace.report import charts, origins, overlays, scores
+from segtrace.report.subject import Subject
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def build(subject: Subject) -> str:
+    """The whole page as HTML.
+
+    Raises :class:`segtrace.errors.SegtraceError` where the experiment's tables are missing, damaged or
+    older than its scores. Other files that are not on this machine are named on the page.
+    """
+    results = scores.read(subject)
+    runs = origins.run_rows(subject)
+    drawn: dict[str, dict[str, Any]] = {}
+    point_charts = _point_charts(subject, results, drawn)
+    curve_charts = _curve_charts(subject, runs, drawn)
+    scripts = {"library": charts.library() if drawn else "", "page": _file("page.js")}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["plain"] = plain
+    return environment.get_template("page.html.j2").render(
+        subject=subject,
+        version=__version__,
+        policy=security_policy([script for script in scripts.values() if script]),
+        style=Markup(_file("page.css")),
+        scripts={name: Markup(text) for name, text in scripts.items()},
+        tables=scores.summary_tables(subject, results),
+        aggregation=aggregation.POLICY,
+        notes=results.notes,
+        missing=scores.missing_cases(results),
+        points=point_charts,
+        curves=curve_charts,
+        without_history=[run["run"] for run in runs if not run["history"]],
+        cases=_case_rows(subject, results),
+        charts={name: _script_json(content) for name, content in drawn.items()},
+        roles=origins.roles(subject),
+        gates=origins.gates(subject),
+        data=origins.data_notes(subject),
+        digests={"data": origins.data_digest(subject), "split": origins.split_digest(subject)},
+        records=origins.records(subject),
+        runs=runs,
+        environment=origins.environment(runs),
+        commands=origins.commands(subject),
+        files=origins.table_files(subject),
+        counts=_counts(results),
+    )
+
+
+def plain(text: str) -> str:
+    """A name for reading: underscores as spaces."""
+    return text.replace("_", " ")
+
+
+def _file(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def security_policy(scripts: list[str]) -> str:
+    """A content security policy that admits these scripts, styles and pictures of the page, and nothing else.
+
+    Styles are admitted inline because the drawing library sets them; they cannot load anything either.
+    """
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    sources = " ".join(f"'sha256-{value}'" for value in hashes)
+    return (
+        f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _script_json(value: Any) -> Markup:
+    """JSON that can stand inside a script element whatever text it holds."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _point_charts(
+    subject: Subject, results: scores.Results, drawn: dict[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Charts of all cases, a Dice and a distance one for each label; their content goes to ``drawn``."""
+    constants = {
+        row["label"]: row["constant"]
+        for row in results.summary
+        if row["metric"] == "dice" and row["constant"] == row["constant"]
+    }
+    made = []
+    for label, name in subject.labels.items():
+        group = []
+        for metric in ("dice", subject.distance):
+            rows = scores.points(subject, results, label=label, metric=metric)
+            if not rows:
+                continue
+            heading = scores.HEADINGS[metric][0]
+            identifier = f"points-{label}-{metric}"
+            constant = constants.get(label) if metric == "dice" else None
+            drawn[identifier] = charts.case_points(
+                rows,
+                methods=list(subject.methods),
+                title=heading,
+                bounded=metric == "dice",
+                constant=constant,
+                description=f"{heading} of every case, {name}, one band a method. The same means are in the table.",
+            )
+            group.append({"id": identifier, "heading": heading, "constant": constant, "metric": metric})
+        made.append({"name": name, "charts": group})
+    return made
+
+
+def _curve_charts(
+    subject: Subject, runs: list[dict[str, Any]], drawn: dict[str, dict[str, Any]]
+) -> list[dict[str, str]]:
+    """Charts of training loss and validation Dice over epochs; their content goes to ``drawn``."""
+    made = []
+    for field, title in (("loss", "Training loss"), ("val_dice", "Validation Dice")):
+        rows = [
+            {
+                "run": f"{run['method']}, fold {run['fold']}, seed {run['seed']}",
+                "method": run["method"],
+                "epoch": row["epoch"],
+                field: row[field],
+            }
+            for run in runs
+            for row in charts.thinned([row for row in run["history"] if row[field] == row[field]])
+        ]
+        if rows:
+            identifier = f"curve-{field}"
+            drawn[identifier] = charts.curves(
+                rows,
+                methods=list(subject.methods),
+                field=field,
+                title=title,
+                description=f"{title} over epochs, one line a run.",
+            )
+            made.append({"id": identifier, "heading": title})
+    return made
+
+
+def _case_rows(subject: Subject, results: scores.Results) -> list[dict[str, Any]]:
+    """Method → its best, median and worst case, with pictures of one run's prediction each."""
+    by_run = scores.label_dice(subject, results)
+    chosen = scores.chosen_cases(subject, results)
+    for entry in chosen:
+        # The run that predicted the case: its own fold's, with the first seed.
+        entry["run"] = next(
+            run
+            for run in subject.runs
+            if run.method == entry["method"] and (run.method, run.fold, run.seed, entry["case"]) in by_run
+        )
+    shown = overlays.overlays(subject, [(entry["run"], entry["case"]) for entry in chosen])
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for entry in chosen:
+        run, case = entry["run"], entry["case"]
+        of_labels = by_run[run.method, run.fold, run.seed, case]
+        entry["words"] = ", ".join(f"{name} {value:.3f}" for name, value in of_labels.items())
+        entry["shown"] = shown[str(run), case]
+        grouped.setdefault(entry["method"], []).append(entry)
+    return [{"method": method, "cases": entries} for method, entries in grouped.items()]
+
+
+def _counts(results: scores.Results) -> dict[str, int]:
+    return {
+        "cases": len({row["case"] for row in results.scores}),
+        "scores": len(results.scores),
+    }

@@ -1,0 +1,194 @@
+"""The numbers of a page: an experiment's tables, read, checked against the scores, and laid out."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from segtrace import aggregation, layout, tables
+from segtrace.errors import SegtraceError, raise_all
+from segtrace.files import read_json, sha256_file
+from segtrace.report.subject import Subject
+
+#: Metric → (heading, arrow to the better side, decimals).
+HEADINGS = {
+    "dice": ("Dice", "↑", 3),
+    "iou": ("IoU", "↑", 3),
+    "precision": ("Precision", "↑", 3),
+    "recall": ("Recall", "↑", 3),
+    "accuracy": ("Accuracy", "↑", 4),
+    "hd95_mm": ("HD95 (mm)", "↓", 2),
+    "hd95_voxel": ("HD95 (voxels)", "↓", 2),
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """An experiment's tables: ``summary`` and ``per_case`` rows, and one value a case."""
+
+    summary: list[dict[str, Any]]
+    scores: list[dict[str, Any]]
+    values: list[aggregation.CaseValue]
+    notes: list[str]
+
+
+def read(subject: Subject) -> Results:
+    """Read the tables of the experiment; raise :class:`SegtraceError` where they are missing or outdated.
+
+    Tables are outdated where they hold other runs than those asked for, or where a scores file has
+    changed since: a page never shows older numbers than the scores beside it. Where only the tables
+    were fetched and a scores file is absent, a note says so.
+    """
+    folder = layout.results(subject.name)
+    summary = tables.read("summary", folder / "summary.csv")
+    scores = tables.read("per_case", folder / "per_case.csv")
+    recorded = read_json(folder / "metrics.json").get("scores_sha256", {})
+    problems = []
+    wanted = {(run.method, run.budget, run.fold, run.seed) for run in subject.runs}
+    there = set(scores[["method", "budget", "fold", "seed"]].itertuples(index=False, name=None))
+    for text, runs in (("lacks", wanted - there), ("holds, unasked,", there - wanted)):
+        problems += [
+            f"{folder}/per_case.csv {text} {method}, budget {budget}, fold {fold}, seed {seed}"
+            for method, budget, fold, seed in sorted(runs)
+        ]
+    absent = []
+    for run in subject.runs:
+        path = layout.scores(run, subject.variant)
+        if not path.is_file():
+            absent.append(str(path))
+        elif recorded.get(str(path)) != sha256_file(path):
+            problems.append(f"{path} has changed since {folder}/metrics.json was written")
+    seeds = ",".join(map(str, subject.seeds))
+    raise_all(
+        problems,
+        heading=f"the tables of {subject.name} are not those of the runs asked for",
+        remedy=f"Make them again: segtrace compare {subject.name} --budget {subject.budget_name} --seeds {seeds}",
+    )
+    records = cast("list[dict[str, Any]]", scores.to_dict("records"))
+    methods, labels = list(subject.methods), sorted(subject.dataset.labels)
+    try:
+        values = aggregation.case_values(records, methods=methods, labels=labels)
+    except KeyError as error:
+        raise SegtraceError(
+            f"{folder}/per_case.csv: no row for case and label {error}; run compare again"
+        ) from None
+    notes = [
+        f"{len(absent)} scores files are not on this machine, so the tables could not be checked against them."
+    ]
+    return Results(
+        summary=cast("list[dict[str, Any]]", summary.to_dict("records")),
+        scores=records,
+        values=values,
+        notes=notes if absent else [],
+    )
+
+
+def number(value: float | None, decimals: int) -> str:
+    """A number for reading; an unknown one is a dash."""
+    return "–" if value is None or value != value else f"{value:.{decimals}f}"
+
+
+def summary_tables(subject: Subject, results: Results) -> list[dict[str, Any]]:
+    """One table a label: methods down, metrics across, ready to be laid out."""
+    found = {(row["method"], row["label"], row["metric"]): row for row in results.summary}
+    shown = [
+        metric
+        for metric in HEADINGS
+        if any(row["metric"] == metric and row["cases"] for row in results.summary)
+    ]
+    made = []
+    for label, name in subject.labels.items():
+        rows = []
+        constant = {}
+        for method, configured in subject.methods.items():
+            cells = []
+            for metric in shown:
+                row, decimals = found[method, label, metric], HEADINGS[metric][2]
+                if row["constant"] == row["constant"]:
+                    constant[metric] = number(row["constant"], decimals)
+                cells.append(
+                    {
+                        "metric": metric,
+                        "mean": number(row["mean"], decimals),
+                        "sd": number(row["sd"], decimals),
+                        "order": "" if row["mean"] != row["mean"] else repr(float(row["mean"])),
+                        "title": _spread(row, decimals),
+                        "counts": _counts(row),
+                    }
+                )
+            cases = {found[method, label, metric]["cases"] for metric in shown[:1]}
+            rows.append(
+                {"method": method, "title": configured.title, "cases": max(cases, default=0), "cells": cells}
+            )
+        headings = [{"metric": m, "name": HEADINGS[m][0], "arrow": HEADINGS[m][1]} for m in shown]
+        footer = [constant.get(metric, "") for metric in shown]
+        made.append({"label": label, "name": name, "headings": headings, "rows": rows, "constant": footer})
+    return made
+
+
+def _spread(row: dict[str, Any], decimals: int) -> str:
+    low, middle, high = (number(row[key], decimals) for key in ("minimum", "median", "maximum"))
+    return f"minimum {low}, median {middle}, maximum {high}, over {row['cases']} cases"
+
+
+def _counts(row: dict[str, Any]) -> list[str]:
+    """What a reader must know of a cell beside its mean: how many cases it is not over, or counts as worst."""
+    words = (("undefined", "left out"), ("as_worst", "as worst"), ("missing", "missing"))
+    return [f"{row[key]} {word}" for key, word in words if row[key]]
+
+
+def missing_cases(results: Results) -> list[str]:
+    """Cases that at least one run of a method lacks, as 'method: case'."""
+    return sorted({f"{value.method}: {value.case}" for value in results.values if value.missing})
+
+
+def points(subject: Subject, results: Results, *, label: int, metric: str) -> list[dict[str, Any]]:
+    """One row a method and case with a value: what a chart of all cases draws."""
+    position: dict[str, int] = {}
+    rows: list[dict[str, Any]] = []
+    for value in results.values:
+        if (value.label, value.metric) == (label, metric) and value.value is not None:
+            position.setdefault(value.case, len(position))
+            state = "a prediction is missing: counted as worst" if value.missing else ""
+            state = state or ("one mask is empty: counted as worst" if value.as_worst else "–")
+            rows.append({"method": value.method, "case": value.case, "value": value.value, "note": state})
+    if all(row["note"] == "–" for row in rows):
+        rows = [{**row, "note": ""} for row in rows]
+    # Golden-ratio steps spread neighbouring cases evenly across a band, the same way in every method.
+    for row in rows:
+        row["spread"] = round((position[row["case"]] * 0.6180339887498949) % 1.0, 3)
+    return rows
+
+
+def chosen_cases(subject: Subject, results: Results) -> list[dict[str, Any]]:
+    """Best, median and worst case of each method by Dice of the main label; ties go by case id.
+
+    Of an even number of cases the median is the lower of the two middle ones. With fewer than three
+    cases some are left out, none is shown twice.
+    """
+    chosen = []
+    for method in subject.methods:
+        wanted = (method, subject.main_label, "dice")
+        ranked = sorted(
+            (value.value, value.case)
+            for value in results.values
+            if (value.method, value.label, value.metric) == wanted
+            and value.value is not None
+            and not value.missing
+        )
+        taken: set[str] = set()
+        places = (("best", -1), ("median", (len(ranked) - 1) // 2), ("worst", 0))
+        for kind, place in places if ranked else ():
+            dice, case = ranked[place]
+            if case not in taken:
+                taken.add(case)
+                chosen.append({"method": method, "kind": kind, "case": case, "dice": dice})
+    return chosen
+
+
+def label_dice(subject: Subject, results: Results) -> dict[tuple[str, int, int, str], dict[str, float]]:
+    """(method, fold, seed, case) → label name → Dice of that run."""
+    made: dict[tuple[str, int, int, str], dict[str, float]] = {}
+    for row in results.scores:
+        key = (row["method"], row["fold"], row["seed"], row["case"])
+        if row["dice"] == row["dice"]:
+            made.setdefault(key, {})[subject.dataset.labels[row["label"]]] = row["dice"]
+    return made

@@ -1,0 +1,94 @@
+"use strict";
+
+// --- tables: a heading sorts its column, numbers by value, unknown ones last -------------------------
+
+function keyOf(row, column) {
+  const cell = row.cells[column];
+  return cell === undefined ? "" : cell.dataset.order ?? cell.textContent.trim();
+}
+
+function compare(one, other) {
+  if (one === "" || other === "") return (one === "") - (other === "");
+  const a = Number(one), b = Number(other);
+  return Number.isNaN(a) || Number.isNaN(b) ? one.localeCompare(other, "en", { numeric: true }) : a - b;
+}
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  const headings = [...table.tHead.rows[0].cells];
+  headings.forEach((heading, column) => {
+    heading.querySelector("button").addEventListener("click", () => {
+      const descending = heading.getAttribute("aria-sort") === "ascending";
+      for (const other of headings) other.setAttribute("aria-sort", "none");
+      heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
+      const body = table.tBodies[0];
+      const rows = [...body.rows];
+      rows.sort((one, other) => {
+        const a = keyOf(one, column), b = keyOf(other, column);
+        const unknown = a === "" || b === "";
+        return compare(a, b) * (descending && !unknown ? -1 : 1);
+      });
+      body.append(...rows);
+    });
+  });
+}
+
+// --- charts: drawn when they come into view, in the page's colours ----------------------------------
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function configuration() {
+  const ink = colour("--ink"), quiet = colour("--quiet"), line = colour("--line");
+  const font = getComputedStyle(document.body).fontFamily;
+  return {
+    background: "transparent",
+    font,
+    view: { stroke: null },
+    axis: { labelColor: ink, titleColor: ink, gridColor: line, domainColor: quiet, tickColor: quiet,
+            labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" },
+    legend: { labelColor: ink, titleColor: ink, labelFontSize: 12 },
+    tick: { color: ink },
+    rule: { color: ink },
+  };
+}
+
+function rowsOf(columns) {
+  const names = Object.keys(columns);
+  const count = names.length ? columns[names[0]].length : 0;
+  return Array.from({ length: count }, (_, i) => Object.fromEntries(names.map((name) => [name, columns[name][i]])));
+}
+
+const contents = new Map();
+for (const script of document.querySelectorAll("script[data-chart]")) {
+  contents.set(script.dataset.chart, script);
+}
+
+async function draw(place) {
+  const { spec, rows } = JSON.parse(contents.get(place.id).textContent);
+  spec.datasets = { ...spec.datasets, rows: rowsOf(rows) };
+  spec.config = configuration();
+  const many = spec.datasets.rows.length > 1500;
+  // ast: expressions are interpreted, so that no text is ever evaluated as code.
+  await vegaEmbed(place, spec, { actions: false, ast: true, renderer: many ? "canvas" : "svg" });
+  place.dataset.drawn = "yes";
+}
+
+const places = [...document.querySelectorAll(".chart")];
+const seen = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    if (entry.isIntersecting) {
+      seen.unobserve(entry.target);
+      draw(entry.target).catch((error) => {
+        entry.target.textContent = `This chart cannot be drawn (${error}); its numbers are in the tables.`;
+      });
+    }
+  }
+}, { rootMargin: "600px" });
+for (const place of places) seen.observe(place);
+
+function drawAgain() {
+  for (const place of places) if (place.dataset.drawn) draw(place);
+}
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
+window.addEventListener("beforeprint", () => places.forEach((place) => place.dataset.drawn || draw(place)));

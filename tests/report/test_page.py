@@ -1,0 +1,225 @@
+"""The page: everything on it comes from files, nothing on it loads or runs anything foreign."""
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import pytest
+
+from segtrace import files, layout, tables
+from segtrace.cli import main
+
+LOADING = {"src", "srcset", "poster", "data", "action", "background"}
+
+
+class Page(HTMLParser):
+    """Elements and text of a page, scripts apart."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.scripts: list[str] = []
+        self.words: list[str] = []
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, {key: value or "" for key, value in attributes}))
+        self._inside = tag
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        self._inside = ""
+
+    def handle_data(self, data):
+        if self._inside == "script":
+            self.scripts[-1] += data
+        elif self._inside != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def make_page() -> str:
+    assert main(["compare", "toy"]) == 0
+    assert main(["report", "toy"]) == 0
+    return layout.report("toy").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, project_type):
+    """A page of two methods, two seeds and four cases, made once for the tests that only read it."""
+    from segtrace import datasets
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("project"))
+        project = project_type(seeds=(0, 1))
+        patch.setattr(datasets, "reader", project.reader)
+        text = make_page()
+        summary = tables.read("summary", layout.results("toy") / "summary.csv")
+        sha256 = files.sha256_file(layout.results("toy") / "summary.csv")
+        again = make_page()
+    return SimpleNamespace(
+        project=project, text=text, page=Page(text), summary=summary, sha256=sha256, again=again
+    )
+
+
+def test_page_shows_every_method_label_and_case(built):
+    project, page = built.project, built.page
+    for name in (*project.methods, "The method alpha", "Organ", "Nodule", "Mean of labels", "Budget: smoke"):
+        assert name in page.text, name
+    charts = {
+        a["data-chart"]: json.loads(s)
+        for a, s in zip(page.all("script"), page.scripts, strict=True)
+        if "data-chart" in a
+    }
+    assert set(charts) == {
+        *(f"points-{label}-{metric}" for label in (0, 1, 2) for metric in ("dice", "hd95_mm")),
+        "curve-loss",
+        "curve-val_dice",
+    }
+    assert sorted(set(charts["points-0-dice"]["rows"]["case"])) == project.cases
+    assert len(charts["points-1-dice"]["rows"]["case"]) == len(project.cases) * len(project.methods)
+    assert len(set(charts["curve-loss"]["rows"]["run"])) == 4
+    assert {figure["id"] for figure in page.all("div") if figure.get("class") == "chart"} == set(charts)
+
+
+def test_page_shows_the_summary_and_the_constant_prediction(built):
+    page, summary = built.page, built.summary
+    for row in summary[summary.metric == "dice"].itertuples():
+        assert f"{row.mean:.3f} ± {row.sd:.3f}" in page.text
+        assert f"{row.constant:.3f}" in page.text
+    distance = summary[(summary.metric == "hd95_mm") & (summary.as_worst > 0)].iloc[0]
+    assert f"{distance['mean']:.2f} ± {distance['sd']:.2f} {distance.as_worst} as worst" in page.text
+
+
+def test_page_says_what_was_run(built):
+    page = built.page
+    expected = (
+        "case_999: broken <file>",
+        "case_001.nii.gz",
+        "second mask resized",
+        "components of nodule at most 3 7 judged, 1 failed: case_001 (5) failed",
+        "number of cases 1 to 9 7 passed",
+        "processor toy processor",
+        "segtrace train toy/r/p/beta/smoke/fold-0_seed-0",
+        "snakemake --cores 2 --config experiments=toy budget=smoke seeds=0,1",
+        "data/prepared/toy/r/gate.json is not on this machine",
+        "4 cases, 4 subjects",
+        "Trained for less than was published",
+        built.sha256,
+    )
+    for words in expected:
+        assert words in page.text, words
+
+
+def test_page_loads_nothing(built):
+    page = built.page
+    for tag, attributes in page.elements:
+        for key in LOADING & set(attributes):
+            assert attributes[key].startswith("data:"), (tag, key)
+        assert tag not in {"link", "iframe", "object", "embed", "base", "form", "audio", "video"}
+    policy = next(a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in policy
+    assert "unsafe-eval" not in policy
+    assert "'unsafe-inline'" not in policy.split("script-src")[1].split(";")[0]
+    run = [
+        s
+        for a, s in zip(page.all("script"), page.scripts, strict=True)
+        if a.get("type") != "application/json"
+    ]
+    assert len(run) == 2
+    for script in run:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+
+
+def test_page_has_language_title_landmarks_and_texts_for_pictures(built):
+    project, page = built.project, built.page
+    assert page.all("html")[0]["lang"] == "en"
+    tags = [tag for tag, _ in page.elements]
+    for tag in ("title", "header", "nav", "main", "footer", "h1"):
+        assert tags.count(tag) == 1, tag
+    pictures = page.all("img")
+    assert len(pictures) == 3 * 3 * len(project.methods)  # best, median, worst; three planes
+    assert all("Dice organ" in picture["alt"] for picture in pictures)
+    identifiers = [a["id"] for _, a in page.elements if "id" in a]
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_same_inputs_give_the_same_bytes(built):
+    assert built.again == built.text
+
+
+def test_a_changed_score_changes_the_page(make_project):
+    project = make_project()
+    before = make_page()
+    path = project.scores_path("alpha")
+    scores = tables.read("scores", path)
+    scores.loc[0, ["dice", "hd95_mm"]] = [0.123456, 7.5]
+    tables.write("scores", scores, path)
+    after = make_page()
+    assert before != after
+    assert "0.123456" in after
+    assert "0.123456" not in before
+
+
+def test_tables_older_than_the_scores_are_refused(make_project, capsys):
+    project = make_project()
+    assert main(["compare", "toy"]) == 0
+    path = project.scores_path("beta")
+    scores = tables.read("scores", path)
+    scores.loc[0, "dice"] = 0.5
+    tables.write("scores", scores, path)
+    assert main(["report", "toy"]) == 1
+    message = capsys.readouterr().err
+    assert f"{path} has changed since" in message
+    assert "segtrace compare toy --budget smoke --seeds 0" in message
+    assert not layout.report("toy").exists()
+
+
+def test_tables_of_other_runs_are_refused(make_project, capsys):
+    make_project(seeds=(0, 1))
+    assert main(["compare", "toy", "--seeds", "0"]) == 0
+    assert main(["report", "toy"]) == 1
+    assert "lacks alpha, budget smoke, fold 0, seed 1" in capsys.readouterr().err
+
+
+def test_missing_tables_name_the_file(make_project, capsys):
+    make_project()
+    assert main(["report", "toy"]) == 1
+    assert "results/toy/summary.csv: no such file" in capsys.readouterr().err
+
+
+def test_hostile_text_is_shown_and_never_markup(make_project):
+    title = "<script>alert(1)</script>\"'&"
+    make_project(title=title, note="</style><img src=x onerror=alert(2)>")
+    text = make_page()
+    page = Page(text)
+    assert title in page.text
+    assert "</style><img src=x onerror=alert(2)>" in page.text
+    assert not any("onerror" in attributes for _, attributes in page.elements)
+    assert not any("alert(1)" in script for script in page.scripts)
+    assert len(re.findall("</script>", text)) == len(page.scripts)
+
+
+def test_page_without_predictions_says_so(make_project):
+    make_project(pictures=False)
+    page = Page(make_page())
+    assert "No picture: the prediction is not on this machine" in page.text
+    assert not page.all("img")
+
+
+def test_images_of_two_dimensions_have_one_picture_each(make_project):
+    project = make_project(shape=(30, 40))
+    page = Page(make_page())
+    assert len(page.all("img")) == 3 * len(project.methods)

@@ -1,0 +1,56 @@
+"""Choosing and laying out a page's numbers."""
+
+from types import SimpleNamespace
+
+from segtrace.aggregation import CaseValue
+from segtrace.report.charts import CURVE_POINTS, thinned
+from segtrace.report.origins import _expected, _found
+from segtrace.report.scores import Results, chosen_cases, number, points
+
+
+def results(values):
+    made = [CaseValue("m", case, 1, "dice", value, as_worst=case == "c") for case, value in values.items()]
+    return Results(summary=[], scores=[], values=made, notes=[])
+
+
+SUBJECT = SimpleNamespace(methods={"m": None}, main_label=1)
+
+
+def test_best_median_and_worst_with_ties_by_case():
+    chosen = chosen_cases(SUBJECT, results({"a": 0.5, "b": 0.9, "c": 0.1, "d": 0.5}))
+    assert [(c["kind"], c["case"]) for c in chosen] == [("best", "b"), ("median", "a"), ("worst", "c")]
+
+
+def test_no_case_is_shown_twice_and_undefined_ones_are_not_shown():
+    assert [c["kind"] for c in chosen_cases(SUBJECT, results({"a": 0.5, "b": None}))] == ["best"]
+    assert [c["case"] for c in chosen_cases(SUBJECT, results({"a": 0.5, "b": 0.6}))] == ["b", "a"]
+    assert chosen_cases(SUBJECT, results({"a": None})) == []
+
+
+def test_points_keep_their_place_and_say_why_they_are_worst():
+    rows = points(SUBJECT, results({"a": 0.5, "b": None, "c": 0.1}), label=1, metric="dice")
+    assert [row["case"] for row in rows] == ["a", "c"]
+    assert rows[1]["note"] == "one mask is empty: counted as worst"
+    assert all(0 <= row["spread"] < 1 for row in rows)
+
+
+def test_unknown_numbers_are_a_dash():
+    assert (number(None, 2), number(float("nan"), 2), number(0.125, 2)) == ("–", "–", "0.12")
+
+
+def test_thinned_curves_keep_their_last_point():
+    rows = [{"epoch": e} for e in range(1, 1001)]
+    kept = thinned(rows)
+    assert kept[-1] == rows[-1]
+    assert CURVE_POINTS / 2 < len(kept) <= CURVE_POINTS
+    assert thinned(rows[:7]) == rows[:7]
+    assert thinned([]) == []
+
+
+def test_gate_values_in_words():
+    assert _expected({"column": "x", "min_value": 0.0, "max_value": 0.4}) == "0 to 0.4"
+    assert _expected({"min_value": 260, "max_value": 260}) == "260"
+    assert _expected({"column": "x", "min_value": 1}) == "at least 1"
+    assert _expected({"column": "x"}) == "no value twice"
+    assert _found(0.25) == "0.25"
+    assert _found({"judged": 3, "failed": 0, "cases": []}) == "3 judged, 0 failed"
