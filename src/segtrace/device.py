@@ -1,0 +1,82 @@
+"""The device of a job that runs a network: a leased GPU where there is one, otherwise the CPU.
+
+Each GPU has a lock file for all jobs of this user on this machine; a job takes the first free device of
+those that ``CUDA_VISIBLE_DEVICES`` shows, and waits while all are taken. The kernel frees the lock when
+its holder ends, however it ends.
+"""
+
+import fcntl
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+
+def _lock_folder() -> Path:
+    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    return Path(base) / f"segtrace-devices-{os.getuid()}"
+
+
+@contextmanager
+def first_free(names: Sequence[str], *, folder: Path, wait_seconds: float = 1.0) -> Iterator[int]:
+    """Hold the lock of the first free device of ``names`` while the block runs; gives its position."""
+    folder.mkdir(parents=True, exist_ok=True)
+    told = False
+    while True:
+        for position, name in enumerate(names):
+            handle = (folder / f"{name}.lock").open("a")
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                handle.close()
+                continue
+            try:
+                yield position
+            finally:
+                handle.close()
+            return
+        if not told:
+            print(
+                f"all {len(names)} GPUs are leased to other jobs; waiting for one (locks in {folder})",
+                flush=True,
+            )
+            told = True
+        time.sleep(wait_seconds)
+
+
+@contextmanager
+def lease(*, threads: int, what: str) -> Iterator[torch.device]:
+    """The device for ``what`` ("training", …), held while the block runs; without a GPU the CPU, said in one line."""
+    if not torch.cuda.is_available():
+        print(f"no GPU here: {what} on the CPU with {threads} threads", flush=True)
+        yield torch.device("cpu")
+        return
+    names = [f"gpu-{torch.cuda.get_device_properties(i).uuid}" for i in range(torch.cuda.device_count())]
+    with first_free(names, folder=_lock_folder()) as position:
+        torch.cuda.set_device(position)
+        print(f"{what} on GPU {position}: {torch.cuda.get_device_name(position)}", flush=True)
+        yield torch.device("cuda", position)
+
+
+def kind(device: torch.device) -> dict[str, str]:
+    """What decides the bits of a result beside its configuration: device, processor kind, torch version."""
+    if device.type == "cuda":
+        processor = torch.cuda.get_device_name(device)
+    else:
+        amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+        processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}{' AMX' if amx else ''}"
+    return {"device": device.type, "processor": processor, "torch": torch.__version__}
+
+
+def be_deterministic(*, threads: int) -> None:
+    """Set torch to ``threads`` CPU threads and to operations that give the same bits every time."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when it starts
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, changes nothing that is read
+    torch.backends.cudnn.benchmark = False

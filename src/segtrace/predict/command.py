@@ -1,0 +1,137 @@
+"""``segtrace predict RUN VARIANT``."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segtrace.layout import RunName, Variant
+    from segtrace.predict.cases import Job
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("run", metavar="RUN", help="DATASET/RECIPE/PROTOCOL/METHOD/BUDGET/fold-K_seed-S")
+    parser.add_argument(
+        "variant", metavar="VARIANT", help="ROLE-CHECKPOINT-GRID-CORRUPTION, such as test-last-native-none"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Segment the cases of one role of a run; a case whose digest holds is left as it is.
+
+    Raises :class:`SegtraceError` where the run is not trained, cases are not prepared, or the variant
+    asks for what there is not.
+    """
+    from segtrace import digests, files, layout, tables
+    from segtrace.errors import SegtraceError
+    from segtrace.predict import cases, export
+
+    name, variant = layout.parse_run(arguments.run), layout.parse_variant(arguments.variant)
+    if variant.corruption != "none":
+        raise SegtraceError(f"variant {variant}: no corruption {variant.corruption!r}; there is: none")
+    weights = layout.run(name) / cases.WEIGHTS[variant.checkpoint]
+    resolved = _run_json(name, weights)
+    folder = layout.predictions(name, variant)
+    table = folder / "predictions.csv"
+    with files.hold(folder, what="predict"):
+        jobs, code = _jobs(name, variant, resolved, weights)
+        removed = cases.remove_strays(folder, keep=[job.file for job in jobs])
+        if removed:
+            print(f"removed {len(removed)} label maps of other cases: {', '.join(removed)}", flush=True)
+        rows = cases.predict_cases(
+            jobs,
+            run=resolved,
+            weights=weights,
+            folder=folder,
+            write=export.WRITERS[variant.grid],
+            rows=_earlier(table),
+        )
+        tables.write("predictions", rows, table)
+        digests.write_record(
+            table,
+            phase="predict",
+            inputs={
+                "run": str(name),
+                "weights": files.sha256_file(weights),
+                "cases": digests.digest([[job.case, job.digest] for job in jobs]),
+            },
+            configuration=[cases.inference_of(resolved), str(variant)],
+            code=code,
+        )
+        cases.forget_records(folder)
+
+
+def _run_json(name: "RunName", weights: Path) -> dict[str, Any]:
+    """The run's resolved configuration, once it is trained."""
+    from segtrace import files, layout
+    from segtrace.errors import SegtraceError
+
+    path = layout.run(name) / "run.json"
+    absent = [str(part) for part in (path, weights) if not part.is_file()]
+    if absent:
+        raise SegtraceError(f"{', '.join(absent)}: no such file; train the run first: segtrace train {name}")
+    resolved: dict[str, Any] = files.read_json(path)
+    if resolved.get("run") != str(name):
+        raise SegtraceError(f"{path}: describes the run {resolved.get('run')!r}, expected {str(name)!r}")
+    return resolved
+
+
+def _jobs(
+    name: "RunName", variant: "Variant", resolved: dict[str, Any], weights: Path
+) -> "tuple[list[Job], str]":
+    """(one job a case of the variant's role, the code's digest), cases sorted."""
+    from segtrace import digests, files, layout, networks, store, tables
+    from segtrace.errors import SegtraceError, raise_all
+    from segtrace.predict import cases
+
+    split_path = layout.split(name.dataset, name.protocol)
+    split = tables.read("split", split_path)
+    chosen = sorted(split.loc[(split["fold"] == name.fold) & (split["role"] == variant.role), "case"])
+    if not chosen:
+        raise SegtraceError(f"{split_path}: fold {name.fold} has no case of role {variant.role!r}")
+    folder = layout.prepared(name.dataset, name.recipe)
+    prepared = tables.read("prepared", folder / "prepared.csv").set_index("case")
+    code = digests.code_digest("predict", extra=[networks.module_of(resolved["network"]["name"])])
+    sha256 = files.sha256_file(weights)
+    jobs, problems = [], []
+    for case in chosen:
+        record = store.read_record(folder, case)
+        if case not in prepared.index:
+            problems.append(f"case {case} is in {split_path} and not in {folder}/prepared.csv")
+        elif record is None:
+            problems.append(f"{folder}/{case}.*: the prepared case is missing or incomplete")
+        elif record["image_sha256"] != prepared.loc[case, "image_sha256"]:
+            problems.append(
+                f"{folder}/{case}.json: image sha256 {record['image_sha256']}, "
+                f"prepared.csv says {prepared.loc[case, 'image_sha256']}"
+            )
+        else:
+            jobs.append(
+                cases.job_of(
+                    case,
+                    record,
+                    run=resolved,
+                    weights_sha256=sha256,
+                    grid=variant.grid,
+                    corruption=variant.corruption,
+                    code=code,
+                )
+            )
+    raise_all(problems, heading=f"{name}: cannot predict", remedy="Run prepare and validate again.")
+    return jobs, code
+
+
+def _earlier(table: Path) -> list[dict[str, Any]]:
+    """Rows of an earlier table; none if there is none, or if it is damaged: then all is made again."""
+    from segtrace import tables
+    from segtrace.errors import SegtraceError
+
+    if not table.is_file():
+        return []
+    try:
+        rows: list[dict[str, Any]] = tables.read("predictions", table).to_dict("records")
+    except SegtraceError as error:
+        print(f"{error}\nevery case is segmented again", flush=True)
+        return []
+    return rows

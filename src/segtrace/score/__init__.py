@@ -1,0 +1,1 @@
+"""Score predictions per case and label against the references of the data set."""
