@@ -62,15 +62,15 @@ def download(
     """
     part = part_of(path)
     tried, answered = 0, False
+    most = part.stat().st_size if part.exists() else 0
     while True:
-        before = part.stat().st_size if part.exists() else 0
         try:
             _attempt(url, path, expected)
             return
         except _TransientError as error:
             answered = answered or error.answered
             arrived = part.stat().st_size if part.exists() else 0
-            tried = 0 if arrived > before else tried + 1
+            tried, most = (0, arrived) if arrived > most else (tried + 1, most)
             if tried > len(PAUSES_S) or (not answered and tried >= UNANSWERED_ATTEMPTS):
                 raise DownloadError(f"{error}; {_so_far(arrived)}") from None
             wait = max(PAUSES_S[max(tried, 1) - 1], min(error.wait_s, 60.0))
