@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).parent
 #: The modules from which each phase's code is reached. Commands are left out on purpose: they read
 #: configuration, whose resolved content has a digest of its own.
 PHASE_ROOTS: dict[str, tuple[str, ...]] = {
-    "acquire": ("segtrace.acquire.fetch", "segtrace.acquire.unpack"),
+    "acquire": ("segtrace.acquire.fetch", "segtrace.acquire.unpack", "segtrace.acquire.place"),
     "index": ("segtrace.index.build", "segtrace.index.gate"),
     "prepare": ("segtrace.prepare.cases",),
     "validate": ("segtrace.validate.masks", "segtrace.validate.gate"),
@@ -107,7 +107,9 @@ def code_digest(phase: str, *, extra: Iterable[str] = ()) -> str:
     files = closure([*PHASE_ROOTS[phase], *extra])
     parts = {str(path.relative_to(PACKAGE)): _parse(path, _stamp(path))[0] for path in files}
     for folder in sorted({path.parent / "templates" for path in files}):
-        parts |= {str(path.relative_to(PACKAGE)): sha256_file(path) for path in folder.glob("*") if path.is_file()}
+        parts |= {
+            str(path.relative_to(PACKAGE)): sha256_file(path) for path in folder.glob("*") if path.is_file()
+        }
     return digest(parts)
 
 

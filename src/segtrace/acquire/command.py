@@ -119,11 +119,14 @@ def _published(
             "put the files there, or name their archives under 'sources'"
         )
     _say_licence(name, data)
-    made, entries, left_out = _bring(name, data, places, mirror, into=place.fresh_folder(places))
-    if receipt is not None and not place.same(receipt["archives"], entries):
-        print(f"{places.receipt}: an earlier receipt listed other archives; it is replaced")
-    receipt = place.receipt_of(name, licence=_licence(data), archives=entries, files=made, left_out=left_out)
-    place.publish(places, receipt)
+    with place.fresh_folder(places) as folder:
+        made, entries, left_out = _bring(name, data, places, mirror, into=folder)
+        if receipt is not None and not place.same(receipt["archives"], entries):
+            print(f"{places.receipt}: an earlier receipt listed other archives; it is replaced")
+        receipt = place.receipt_of(
+            name, licence=_licence(data), archives=entries, files=made, left_out=left_out
+        )
+        place.publish(places, receipt)
     _drop_downloads(data, places)
     return receipt
 
@@ -210,10 +213,16 @@ def _bring(
 
 
 def _drop_downloads(data: "models.Dataset", places: "place.Places") -> None:
-    """Remove the archives that were downloaded: tree and receipt hold what they held."""
+    """Remove the archives that were downloaded: tree and receipt hold what they held. A file put there by
+    hand has no note, and stays.
+    """
+    from segtrace.acquire import download
+
     for source in data.sources:
-        if source.urls:
-            (places.downloads / source.archive).unlink(missing_ok=True)
+        path = places.downloads / source.archive
+        if download.note_of(path).exists():
+            path.unlink(missing_ok=True)
+            download.forget(path)
     for folder in (places.downloads, places.downloads.parent):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
@@ -242,24 +251,32 @@ def _embedded(name: str, data: "models.Dataset", places: "place.Places", code: s
         )
         place.write_receipt(places, receipt)
         return receipt
-    folder = place.fresh_folder(places)
-    datasets.reader(data.reader or name).generate(folder, data.options)
-    made = place.measure(folder)
-    edits = place.edits(places.tree, made) if there else []
-    before = place.files_of(receipt) if receipt is not None else None
-    untouched = there and before is not None and not place.edits(places.tree, before)
-    new = place.receipt_of(name, licence=_licence(data), archives=[], files=made, generator=generator)
-    if not there or (edits and untouched):
-        place.publish(places, new)
-        return new
-    if edits and before != made and before is not None:
-        raise SegtraceError(
-            f"{places.tree} was edited since it was generated ({'; '.join(place.edits(places.tree, before)[:5])}), "
-            f"and the options or the generator of {name} have changed since: it is not overwritten. "
-            f"Undo the edits, or move {places.tree} away, and run the same command again."
-        )
-    # Same bytes as before, or edits of a tree that would come out the same: nothing moves.
-    place.settle(places)
-    new["local_edits"] = edits
-    place.write_receipt(places, new)
+    with place.fresh_folder(places) as folder:
+        datasets.reader(data.reader or name).generate(folder, data.options)
+        made = place.measure(folder)
+        new = place.receipt_of(name, licence=_licence(data), archives=[], files=made, generator=generator)
+        edits = place.edits(places.tree, made) if there else []
+        if there and edits:
+            before = None if receipt is None else place.files_of(receipt)
+            edited = [] if before is None else place.edits(places.tree, before)
+            if edited and before != made:
+                raise SegtraceError(_edited(name, places, edited))
+            if edited or before is None:  # the tree would come out as it did: the edits are the user's own
+                new["local_edits"] = edits
+        if not there or (edits and not new["local_edits"]):
+            place.publish(places, new)
+        else:
+            place.write_receipt(places, new)
     return new
+
+
+def _edited(name: str, places: "place.Places", edited: list[str]) -> str:
+    shown = edited[:SHOWN] + ([f"and {len(edited) - SHOWN} more"] if len(edited) > SHOWN else [])
+    return "\n".join(
+        [
+            f"{places.tree} was edited since it was generated, and since then the options of {name} or its "
+            "generator have changed: it is not overwritten",
+            *(f"  - {edit}" for edit in shown),
+            f"Undo the edits, or move {places.tree} away to have it generated anew, and run the same command again.",
+        ]
+    )

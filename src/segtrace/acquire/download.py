@@ -84,7 +84,7 @@ def part_of(path: Path) -> Path:
 
 
 def note_of(path: Path) -> Path:
-    """Where it is noted what the part of ``path`` is part of."""
+    """Where it is noted what the part of ``path`` is part of; it stays when the part is whole."""
     return path.with_name(path.name + ".part.json")
 
 
@@ -126,8 +126,7 @@ def _attempt(url: str, path: Path, expected: Expected) -> None:
         raise _TransientError(f"connection failed ({_inner(error)})", answered=received) from None
     except (requests.RequestException, ValueError) as error:
         raise DownloadError(f"cannot be fetched ({_inner(error)})") from None
-    part.rename(path)
-    note.unlink(missing_ok=True)
+    part.rename(path)  # the note stays: it tells a download from a file put there by hand
 
 
 def _inner(error: BaseException) -> str:

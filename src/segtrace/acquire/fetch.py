@@ -120,9 +120,10 @@ def _from_folder(archive: Archive, folder: Path, tried: list[str]) -> Fetched | 
     try:
         return judge(archive, path)
     except NotTheArchiveError as reason:
+        if archive.urls:  # a download is about to need the name
+            path.rename(path.with_name(path.name + ".refused"))
+            reason = NotTheArchiveError(f"{reason}; set aside as {path.name}.refused")
         tried.append(f"{path}: {reason}")
-        path.rename(path.with_name(path.name + ".refused"))
-        tried.append(f"{path}.refused: the same file, set aside")
         return None
 
 
@@ -144,6 +145,7 @@ def _from_address(
             return None
         except NotTheArchiveError as reason:
             path.unlink()
+            download.forget(path)
             if fresh:
                 tried.append(f"{url}: {reason}")
             else:  # a part left by an earlier run may be of other bytes: once more, from the start
@@ -210,7 +212,7 @@ def measure(path: Path) -> tuple[int, str, str]:
 def read_sums(path: Path) -> dict[str, str]:
     """File name → SHA-256 of a ``SHA256SUMS``, as ``sha256sum`` writes it; a line of another form is an error."""
     found: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)", line.rstrip())

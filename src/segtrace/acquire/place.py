@@ -7,7 +7,8 @@ makes the sound one of each. Once in place the tree belongs to the user: it is n
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,12 +71,14 @@ def settle(places: Places) -> None:
         places.tree.rmdir()
 
 
-def fresh_folder(places: Places) -> Path:
-    """The empty hidden folder that a tree is made in."""
-    if places.new_tree.exists():
-        shutil.rmtree(places.new_tree)
+@contextmanager
+def fresh_folder(places: Places) -> Iterator[Path]:
+    """The empty hidden folder that a tree is made in; what was not published by then is removed."""
     places.new_tree.mkdir(parents=True)
-    return places.new_tree
+    try:
+        yield places.new_tree
+    finally:
+        shutil.rmtree(places.new_tree, ignore_errors=True)
 
 
 def publish(places: Places, receipt: Mapping[str, Any]) -> None:
@@ -185,5 +188,5 @@ def write_receipt(places: Places, receipt: Mapping[str, Any]) -> None:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are equal as JSON (where a tuple is a list and a key is text)."""
+    """Whether two values are equal as JSON (where a tuple is a list, and a number as a key is text)."""
     return json_text(one) == json_text(other)
