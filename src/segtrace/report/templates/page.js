@@ -32,7 +32,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-// --- charts: drawn when they come into view, in the page's colours ----------------------------------
+// --- charts: drawn once the page is shown, in its colours ----------------------------------
 
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -75,20 +75,15 @@ async function draw(place) {
 }
 
 const places = [...document.querySelectorAll(".chart")];
-const seen = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    if (entry.isIntersecting) {
-      seen.unobserve(entry.target);
-      draw(entry.target).catch((error) => {
-        entry.target.textContent = `This chart cannot be drawn (${error}); its numbers are in the tables.`;
-      });
-    }
-  }
-}, { rootMargin: "600px" });
-for (const place of places) seen.observe(place);
 
-function drawAgain() {
-  for (const place of places) if (place.dataset.drawn) draw(place);
+// One after the other, giving way to the reader in between.
+async function drawAll() {
+  for (const place of places) {
+    await draw(place).catch((error) => {
+      place.textContent = `This chart cannot be drawn (${error}); its numbers are in the tables.`;
+    });
+    await new Promise((resolve) => setTimeout(resolve));
+  }
 }
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
-window.addEventListener("beforeprint", () => places.forEach((place) => place.dataset.drawn || draw(place)));
+setTimeout(drawAll);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
