@@ -28,7 +28,7 @@ PHASE_ROOTS: dict[str, tuple[str, ...]] = {
     "validate": ("segtrace.validate.masks", "segtrace.validate.gate"),
     "split": ("segtrace.split.protocols",),
     "train": ("segtrace.train.loop",),
-    "predict": ("segtrace.predict.cases",),
+    "predict": ("segtrace.predict.cases", "segtrace.predict.export"),
     "score": ("segtrace.score.cases",),
     "compare": ("segtrace.compare.tables",),
     "report": ("segtrace.report.page",),
