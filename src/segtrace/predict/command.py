@@ -130,8 +130,8 @@ def _earlier(table: Path) -> list[dict[str, Any]]:
     if not table.is_file():
         return []
     try:
-        rows: list[dict[str, Any]] = tables.read("predictions", table).to_dict("records")
+        found = tables.read("predictions", table)
     except SegtraceError as error:
         print(f"{error}\nevery case is segmented again", flush=True)
         return []
-    return rows
+    return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]

@@ -117,7 +117,7 @@ def reorder(array: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
     flipped = [j for j in range(n) if steps[axes[j], j] < 0]
     # array axes run the other way round: axis j of (x, y, z) is axis n - 1 - j of (z, y, x)
     result = array.transpose([n - 1 - axes[n - 1 - place] for place in range(n)])
-    result = np.flip(result, axis=[n - 1 - j for j in flipped])
+    result = np.flip(result, axis=tuple(n - 1 - j for j in flipped))
     _check_places(source, target, axes=axes, flipped=flipped)
     return np.ascontiguousarray(result)
 
