@@ -16,11 +16,11 @@ An unknown value is None, never 0 or infinity; dropping it from a mean would rew
 nothing (Reinke et al., Nature Methods 21, 2024; Maier-Hein et al., ibid.).
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import find_objects
 
 from segtrace.metrics import counts as counting
 from segtrace.metrics.counts import Counts
@@ -66,9 +66,15 @@ def measure(
     ``spacing_mm`` is in array order, (z, y, x) or (y, x), or None where there is no physical scale.
     Raises :class:`ValueError` for maps of different shape, of negative values, or not of whole numbers.
     """
-    found = counting.count(prediction, reference, labels=labels)
+    counting.check_pair(prediction, reference)
+    shape = prediction.shape
+    box = bounding_box((prediction != 0) | (reference != 0)) or (slice(0, 1),) * prediction.ndim
+    prediction, reference = prediction[box], reference[box]
+    outside = math.prod(shape) - prediction.size  # true negatives of every label
+    inside = counting.count(prediction, reference, labels=labels)
+    found = {label: replace(counts, tn=counts.tn + outside) for label, counts in inside.items()}
     distances = _hd95(prediction, reference, labels=labels, spacing_mm=spacing_mm)
-    worst = _worst(prediction.shape, spacing_mm)
+    worst = _worst(shape, spacing_mm)
     return [_row(label, found[label], distances.get(label, (None, None)), worst) for label in labels]
 
 
@@ -115,36 +121,21 @@ def _hd95(
     spacing_mm: Sequence[float] | None,
 ) -> dict[int, tuple[float | None, float]]:
     """Label → HD95 (mm, voxels), for labels that are in both maps."""
-    box = bounding_box((prediction != 0) | (reference != 0))
-    if box is None:
-        return {}
-    maps = [np.ascontiguousarray(array[box]) for array in (prediction, reference)]
-    boxes = [find_objects(array if array.dtype.kind != "b" else array.view(np.uint8)) for array in maps]
-    result = {}
-    for label in labels:
-        pair = [held[label - 1] if label <= len(held) else None for held in boxes]
-        if pair[0] is None or pair[1] is None:
+    borders = border(prediction), border(reference)
+    voxels = border_distances(*borders, labels=labels, spacing=(1.0,) * prediction.ndim)
+    cubic = spacing_mm is not None and len(set(spacing_mm)) == 1  # one search serves both units
+    physical = {}
+    if spacing_mm is not None and not cubic:
+        physical = border_distances(*borders, labels=labels, spacing=spacing_mm)
+    result: dict[int, tuple[float | None, float]] = {}
+    for label, found in voxels.items():
+        if found is None:
             continue
-        union = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(*pair, strict=True))
-        borders = [border(array[union] == label) for array in maps]
-        result[label] = _in_both_units(borders[0], borders[1], spacing_mm)
+        in_mm = (
+            found.scaled(float(spacing_mm[0])) if spacing_mm is not None and cubic else physical.get(label)
+        )
+        result[label] = (None if in_mm is None else hausdorff(in_mm), hausdorff(found))
     return result
-
-
-def _in_both_units(
-    prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float] | None
-) -> tuple[float | None, float]:
-    ones = (1.0,) * prediction.ndim
-    distances = border_distances(prediction, reference, spacing=ones)
-    assert distances is not None  # the label is in both
-    in_voxels = hausdorff(distances)
-    if spacing_mm is None:
-        return None, in_voxels
-    if len(set(spacing_mm)) == 1:  # a cubic grid: one search serves both units
-        return hausdorff(distances.scaled(float(spacing_mm[0]))), in_voxels
-    physical = border_distances(prediction, reference, spacing=spacing_mm)
-    assert physical is not None
-    return hausdorff(physical), in_voxels
 
 
 def _row(

@@ -1,0 +1,119 @@
+"""One pass over a case: every label's counts, overlaps and distances, and the policy for empties."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from segtrace import tables
+from segtrace.metrics import counts as counting
+from segtrace.metrics.measures import Measures, measure, missing
+from segtrace.metrics.surface import hausdorff, surface_distances
+
+
+def volume(*boxes: tuple[int, slice, slice, slice]) -> np.ndarray:
+    labels = np.zeros((10, 12, 14), np.uint8)
+    for value, *box in boxes:
+        labels[tuple(box)] = value
+    return labels
+
+
+CUBE = (slice(2, 6), slice(2, 6), slice(2, 6))
+MOVED = (slice(2, 6), slice(2, 6), slice(3, 7))
+DIAGONAL_VOXEL = float(np.linalg.norm([10, 12, 14]))
+
+
+def only(found: list[Measures]) -> Measures:
+    assert len(found) == 1
+    return found[0]
+
+
+def test_a_shifted_cube_by_hand() -> None:
+    row = only(measure(volume((1, *MOVED)), volume((1, *CUBE)), labels=[1], spacing_mm=(3.0, 1.0, 0.5)))
+    assert (row.tp, row.fp, row.fn, row.tn) == (48, 16, 16, 1680 - 80)
+    assert (row.dice, row.precision, row.recall) == (0.75, 0.75, 0.75)
+    assert row.iou == pytest.approx(0.6)
+    assert row.accuracy == pytest.approx(1 - 32 / 1680)
+    assert (row.hd95_voxel, row.hd95_mm) == (1.0, 0.5)
+    assert row.worst_voxel == pytest.approx(DIAGONAL_VOXEL)
+    assert row.worst_mm == pytest.approx(np.linalg.norm([30, 12, 7]))
+    assert row.reason == ""
+
+
+def test_cubic_voxels_scale_the_distance() -> None:
+    row = only(measure(volume((1, *MOVED)), volume((1, *CUBE)), labels=[1], spacing_mm=(2.5, 2.5, 2.5)))
+    assert (row.hd95_voxel, row.hd95_mm) == (1.0, 2.5)
+
+
+def test_both_empty() -> None:
+    row = only(measure(volume(), volume(), labels=[1], spacing_mm=(1.0, 1.0, 1.0)))
+    assert (row.dice, row.iou, row.accuracy) == (1.0, 1.0, 1.0)
+    assert (row.precision, row.recall, row.hd95_mm, row.hd95_voxel) == (None,) * 4
+    assert (row.tp, row.fp, row.fn, row.tn) == (0, 0, 0, 1680)
+    assert row.reason == "both empty"
+
+
+def test_prediction_empty() -> None:
+    row = only(measure(volume(), volume((1, *CUBE)), labels=[1], spacing_mm=(1.0, 1.0, 1.0)))
+    assert (row.dice, row.iou, row.recall) == (0.0, 0.0, 0.0)
+    assert (row.precision, row.hd95_mm, row.hd95_voxel) == (None,) * 3
+    assert (row.fn, row.reason) == (64, "prediction empty")
+
+
+def test_reference_empty() -> None:
+    row = only(measure(volume((1, *CUBE)), volume(), labels=[1], spacing_mm=(1.0, 1.0, 1.0)))
+    assert (row.dice, row.iou, row.precision) == (0.0, 0.0, 0.0)
+    assert (row.recall, row.hd95_mm, row.hd95_voxel) == (None,) * 3
+    assert (row.fp, row.reason) == (64, "reference empty")
+
+
+def test_without_a_physical_scale_there_are_no_millimetres() -> None:
+    row = only(measure(volume((1, *MOVED)), volume((1, *CUBE)), labels=[1], spacing_mm=None))
+    assert (row.hd95_mm, row.worst_mm) == (None, None)
+    assert (row.hd95_voxel, row.worst_voxel) == (1.0, pytest.approx(DIAGONAL_VOXEL))
+    assert row.reason == "no physical spacing"
+    row = only(measure(volume(), volume((1, *CUBE)), labels=[1], spacing_mm=None))
+    assert row.reason == "prediction empty; no physical spacing"
+
+
+def test_a_missing_prediction_is_the_worst_there_is() -> None:
+    rows = missing(volume((1, *CUBE)), labels=[1, 2], spacing_mm=(1.0, 1.0, 1.0))
+    for row in rows:
+        assert (row.dice, row.iou, row.precision, row.recall, row.accuracy) == (0.0,) * 5
+        assert (row.hd95_mm, row.hd95_voxel) == (None, None)
+        assert row.worst_mm == pytest.approx(DIAGONAL_VOXEL)
+        assert row.reason == "prediction missing"
+    assert [(row.tp, row.fp, row.fn) for row in rows] == [(0, 0, 64), (0, 0, 0)]
+
+
+def test_every_column_of_the_table_is_measured() -> None:
+    measured = set(asdict(missing(volume(), labels=[1], spacing_mm=None)[0]))
+    assert set(tables.METRICS) <= measured
+    assert measured <= set(tables.columns("scores"))
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 0.7, 0.7), None])
+def test_all_labels_at_once_equal_each_on_its_own(spacing: tuple[float, ...] | None) -> None:
+    """Labels that touch, one inside another, one in the reference alone."""
+    rng = np.random.default_rng(3)
+    for seed in range(12):
+        reference = np.zeros((14, 16, 18), np.uint8)
+        for label in (1, 2, 3, 5):
+            low = rng.integers(0, 9, 3)
+            reference[tuple(slice(int(n), int(n + rng.integers(2, 8))) for n in low)] = label
+        prediction = np.roll(reference, rng.integers(-2, 3, 3), (0, 1, 2))
+        prediction[prediction == 5] = 0
+        prediction[rng.random(prediction.shape) < 0.01] = 2
+        for row in measure(prediction, reference, labels=[1, 2, 3, 4, 5], spacing_mm=spacing):
+            masks = prediction == row.label, reference == row.label
+            counts = counting.count(*masks, labels=[1])[1]
+            assert (row.tp, row.fp, row.fn, row.tn) == (counts.tp, counts.fp, counts.fn, counts.tn)
+            for value, scale in ((row.hd95_voxel, (1.0,) * 3), (row.hd95_mm, spacing)):
+                alone = scale and surface_distances(*masks, spacing=scale)
+                assert value == (pytest.approx(hausdorff(alone)) if alone else None), (seed, row.label)
+    assert row.reason.startswith("prediction empty" if (reference == 5).any() else "both empty")
+
+
+def test_maps_of_different_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match="shape"):
+        measure(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), labels=[1], spacing_mm=None)
