@@ -101,7 +101,7 @@ def _published(
             made, entries, left_out = place.measure(places.tree), [], 0
         else:
             print(f"{places.tree} has no receipt: it is compared with its archives, and not changed")
-            made, entries, left_out = _bring(name, data, places, mirror, into=None)
+            made, entries, left_out = _bring(data, places, mirror, into=None)
         receipt = place.receipt_of(
             name,
             licence=_licence(data),
@@ -120,7 +120,7 @@ def _published(
         )
     _say_licence(name, data)
     with place.fresh_folder(places) as folder:
-        made, entries, left_out = _bring(name, data, places, mirror, into=folder)
+        made, entries, left_out = _bring(data, places, mirror, into=folder)
         if receipt is not None and not place.same(receipt["archives"], entries):
             print(f"{places.receipt}: an earlier receipt listed other archives; it is replaced")
         receipt = place.receipt_of(
@@ -178,7 +178,7 @@ def _mirror(option: str | None) -> "Path | None":
 
 
 def _bring(
-    name: str, data: "models.Dataset", places: "place.Places", mirror: str | None, *, into: "Path | None"
+    data: "models.Dataset", places: "place.Places", mirror: str | None, *, into: "Path | None"
 ) -> tuple["place.Files", list[dict[str, Any]], int]:
     """Fetch every archive, then unpack all of them into ``into``, or only read them without it."""
     from segtrace.acquire import fetch, names, unpack
