@@ -1,238 +1,132 @@
 """Reading and writing images so that a bad file is a named error, never a wrong picture.
 
 SimpleITK fills truncated volumes with zeros, other readers pass damaged gzip streams, and some headers
-abort the process; so the header and the length of a volume are checked here before SimpleITK opens it.
+abort the process; so the header and the length of a volume are checked before SimpleITK opens it.
 Pictures (PNG, JPEG, TIFF, GIF) are read with Pillow. Axis order is that of :mod:`segtrace.geometry`.
 """
 
-import gzip
-import itertools
 import struct
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from PIL import Image as Picture
 
+from segtrace import headers_nifti, headers_text
 from segtrace.errors import SegtraceError
-from segtrace.files import atomic_path
+from segtrace.files import atomic
 from segtrace.geometry import Grid
+from segtrace.headers import REMEDY, check_start
 
 #: A picture of more pixels than this is refused before it is decoded.
-MAX_PIXELS = 200_000_000
-#: NIfTI data type code → bytes a voxel, for the types that are read.
-_NIFTI_BYTES = {2: 1, 4: 2, 8: 4, 16: 4, 64: 8, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8}
-_META_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 8, "FLOAT": 4, "DOUBLE": 8}
-_REMEDY = "fetch or export this file again"
+MAX_PIXELS = 150_000_000
+#: Ending of a volume's name → (what judges the file, the library's reader that is allowed to open it).
+_VOLUMES = {
+    ".nii": (headers_nifti.check, "NiftiImageIO"),
+    ".nii.gz": (headers_nifti.check, "NiftiImageIO"),
+    ".mha": (headers_text.check_metaimage, "MetaImageIO"),
+    ".mhd": (headers_text.check_metaimage, "MetaImageIO"),
+    ".nrrd": (headers_text.check_nrrd, "NrrdImageIO"),
+}
+#: Pillow's modes that are read as they are; 1-bit and palettes are converted, all others refused.
+_MODES = ("L", "LA", "RGB", "RGBA", "I;16", "I;16L", "I;16B", "I")
+#: Deflate level of label maps.
+LEVEL = 6
 
 
 def read_volume(path: Path) -> sitk.Image:
-    """Read a volume (NIfTI, MetaImage, NRRD); several volumes in a 4-D file become channels.
+    """Read a volume (NIfTI-1, MetaImage, NRRD); several volumes in a 4-D file become channels.
 
-    Raises :class:`SegtraceError`, naming the file, for a missing, empty, truncated or damaged file, for
-    more than four dimensions, for a sheared grid, for a qform and sform that disagree, and for voxels
-    that are not finite.
+    Raises :class:`SegtraceError`, naming the file, for one that is missing, empty, truncated, longer than
+    its header says or damaged, for more than four dimensions, for a place in the patient that is not given,
+    not a right-angled grid, or understood differently by other readers, and for voxels that are not finite.
     """
     path = Path(path)
-    _check_start(path)
-    if path.name.endswith((".nii", ".nii.gz")):
-        _check_nifti(path)
-    elif path.suffix == ".mha":
-        _check_metaimage(path)
+    check_start(path)
+    ending = next((e for e in _VOLUMES if path.name.lower().endswith(e)), None)
+    if ending is None:
+        raise SegtraceError(f"{path}: a volume's name ends in one of {', '.join(_VOLUMES)}; convert it")
+    check, reader = _VOLUMES[ending]
+    check(path)
     try:
-        image = sitk.ReadImage(str(path))
+        image = sitk.ReadImage(str(path), imageIO=reader)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].removeprefix("ITK ERROR: ")
-        raise SegtraceError(f"{path}: cannot be read as a volume ({reason}); {_REMEDY}") from None
+        raise SegtraceError(f"{path}: cannot be read as a volume ({reason}); {REMEDY}") from None
     if image.GetDimension() == 4:
-        image = (
-            sitk.Compose([image[:, :, :, i] for i in range(image.GetSize()[3])])
-            if image.GetSize()[3] > 1
-            else image[:, :, :, 0]
-        )
+        parts = [image[:, :, :, i] for i in range(image.GetSize()[3])]
+        image = sitk.Compose(parts) if len(parts) > 1 else parts[0]
+    _check_place(path, image)
     array = sitk.GetArrayViewFromImage(image)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         nan, infinite = int(np.isnan(array).sum()), int(np.isinf(array).sum())
-        raise SegtraceError(
-            f"{path}: {nan} voxels are NaN and {infinite} infinite of {array.size}; {_REMEDY}"
-        )
+        raise SegtraceError(f"{path}: {nan} voxels are NaN and {infinite} infinite of {array.size}; {REMEDY}")
     return image
 
 
-def _check_start(path: Path) -> None:
-    """Refuse what is no file, empty, or a web page saved under an image's name."""
-    if not path.is_file():
-        raise SegtraceError(f"{path}: no such file")
-    with path.open("rb") as handle:
-        start = handle.read(512)
-    if not start:
-        raise SegtraceError(f"{path}: the file is empty (0 bytes); {_REMEDY}")
-    text = start.lstrip().lower()
-    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+def _check_place(path: Path, image: sitk.Image) -> None:
+    """Refuse a grid without right angles, whichever format it came from."""
+    n = image.GetDimension()
+    direction = np.array(image.GetDirection()).reshape(n, n)
+    if not np.isfinite([*image.GetOrigin(), *image.GetSpacing()]).all() or min(image.GetSpacing()) <= 0:
         raise SegtraceError(
-            f"{path}: a web page, not an image (a log-in or error page was saved instead); {_REMEDY}"
+            f"{path}: spacing {image.GetSpacing()} and origin {image.GetOrigin()} cannot be; {REMEDY}"
         )
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    """The file's content in blocks; a gzip stream is read to its end, where its checksum is."""
-    zipped = path.name.endswith(".gz")
-    with path.open("rb") as handle:
-        magic = handle.read(2)
-    if zipped != (magic == b"\x1f\x8b"):
-        found = (
-            "is not gzip-compressed, as its name says"
-            if zipped
-            else "is gzip-compressed, its name does not say so"
-        )
-        raise SegtraceError(f"{path}: {found}; rename it or {_REMEDY}")
-    try:
-        with gzip.open(path, "rb") if zipped else path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                yield block
-    except (OSError, EOFError, zlib.error) as error:
-        raise SegtraceError(f"{path}: damaged gzip stream ({error}); {_REMEDY}") from None
-
-
-def _check_nifti(path: Path) -> None:
-    """Judge header, length, and whether all voxels are finite (the library that reads them puts zeros instead)."""
-    blocks = _blocks(path)
-    first = next(blocks)
-    order, sizes, code, offset = _nifti_header(path, first[:352])
-    kind = {16: np.dtype(order + "f4"), 64: np.dtype(order + "f8")}.get(code)
-    voxels = int(np.prod(sizes, dtype=np.int64))
-    length, nan, infinite, rest = 0, 0, 0, b""
-    for block in itertools.chain([first], blocks):
-        if kind is not None:
-            data = rest + block[max(0, offset - length) :]
-            whole = len(data) - len(data) % kind.itemsize
-            values, rest = np.frombuffer(data[:whole], kind), data[whole:]
-            nan, infinite = nan + int(np.isnan(values).sum()), infinite + int(np.isinf(values).sum())
-        length += len(block)
-    expected = offset + voxels * _NIFTI_BYTES[code]
-    if length < expected:
+    if not np.abs(direction.T @ direction - np.eye(n)).max() <= 1e-3:
         raise SegtraceError(
-            f"{path}: truncated: {length} bytes where the header announces {expected}; {_REMEDY}"
-        )
-    if nan or infinite:
-        raise SegtraceError(f"{path}: {nan} voxels are NaN and {infinite} infinite of {voxels}; {_REMEDY}")
-    _check_forms(path, first, order, sizes[:3])
-
-
-def _nifti_header(path: Path, header: bytes) -> tuple[str, tuple[int, ...], int, int]:
-    """(byte order, sizes, type code, offset of the voxels) of a NIfTI-1 header that can be read."""
-    if len(header) < 348:
-        raise SegtraceError(f"{path}: {len(header)} bytes are too few for a NIfTI header; {_REMEDY}")
-    order = next((o for o in "<>" if struct.unpack(o + "i", header[:4])[0] == 348), None)
-    if order is None:
-        second = 540 in struct.unpack("<i", header[:4]) + struct.unpack(">i", header[:4])
-        raise SegtraceError(f"{path}: {'NIfTI-2' if second else 'not NIfTI'}; convert it to NIfTI-1")
-    dimensions = struct.unpack(order + "8h", header[40:56])
-    rank, sizes = dimensions[0], dimensions[1:]
-    if not 1 <= rank <= 7 or min(sizes[:rank]) < 1:
-        raise SegtraceError(f"{path}: impossible dimensions {list(dimensions)} in the header; {_REMEDY}")
-    if rank > 4 or rank < 3:
-        raise SegtraceError(
-            f"{path}: {rank} dimensions {list(sizes[:rank])}; a volume has 3, or 4 with channels: convert it"
-        )
-    code = struct.unpack(order + "h", header[70:72])[0]
-    if code not in _NIFTI_BYTES:
-        raise SegtraceError(f"{path}: voxels of NIfTI type {code}, which is not a plain number; convert it")
-    offset = int(struct.unpack(order + "f", header[108:112])[0])
-    return order, sizes[:rank], code, max(offset, 352 if header[344:348] == b"n+1\0" else 0)
-
-
-def _check_forms(path: Path, header: bytes, order: str, size: tuple[int, ...]) -> None:
-    """Refuse a file whose qform and sform place a corner of the volume differently: readers differ in which they take."""
-    q_code, s_code = struct.unpack(order + "2h", header[252:256])
-    if q_code <= 0 or s_code <= 0:
-        return
-    spacing = np.abs(struct.unpack(order + "8f", header[76:108])[1:4])
-    sign = -1.0 if struct.unpack(order + "f", header[76:80])[0] < 0 else 1.0
-    b, c, d = struct.unpack(order + "3f", header[256:268])
-    a = np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
-    rotation = np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
-        ]
-    )
-    q_matrix = rotation * spacing * np.array([1.0, 1.0, sign])
-    q_origin = np.array(struct.unpack(order + "3f", header[268:280]))
-    rows = np.array(struct.unpack(order + "12f", header[280:328])).reshape(3, 4)
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in size])).reshape(3, -1)
-    apart = np.linalg.norm(
-        (q_matrix - rows[:, :3]) @ corners + (q_origin - rows[:, 3])[:, None], axis=0
-    ).max()
-    if apart > 0.1 * spacing.min():
-        raise SegtraceError(
-            f"{path}: its qform and sform place a corner {apart:.2f} mm apart, so readers disagree on where it lies; "
-            "decide which is right and write both alike"
-        )
-
-
-def _check_metaimage(path: Path) -> None:
-    with path.open("rb") as handle:
-        data = handle.read()
-    marker = data.find(b"ElementDataFile")
-    end = data.find(b"\n", marker)
-    if marker < 0 or end < 0:
-        raise SegtraceError(f"{path}: not a MetaImage; {_REMEDY}")
-    header = dict(
-        line.split("=", 1) for line in data[:end].decode("ascii", "replace").splitlines() if "=" in line
-    )
-    keys = {key.strip(): value.strip() for key, value in header.items()}
-    sizes = [int(n) for n in keys.get("DimSize", "0").split()]
-    width = _META_BYTES.get(keys.get("ElementType", "").removeprefix("MET_").removeprefix("U"))
-    if keys["ElementDataFile"].upper() != "LOCAL" or width is None:
-        return
-    if len(sizes) > 4:
-        raise SegtraceError(
-            f"{path}: {len(sizes)} dimensions {sizes}; a volume has 3, or 4 with channels: convert it"
-        )
-    expected = int(np.prod(sizes, dtype=np.int64)) * width * int(keys.get("ElementNumberOfChannels", "1"))
-    body = data[end + 1 :]
-    if keys.get("CompressedData", "False").lower() == "true":
-        try:
-            length = len(zlib.decompress(body))
-        except zlib.error as error:
-            raise SegtraceError(f"{path}: damaged or truncated data ({error}); {_REMEDY}") from None
-    else:
-        length = len(body)
-    if length < expected:
-        raise SegtraceError(
-            f"{path}: truncated: {length} bytes of voxels where the header announces {expected}; {_REMEDY}"
+            f"{path}: its axes are sheared or stretched (direction {np.round(direction, 4).tolist()}); "
+            "resample it to a grid with right angles"
         )
 
 
 def read_picture(path: Path) -> np.ndarray:
     """Read a picture as it is stored: (H, W) or (H, W, C), uint8 or uint16; 1-bit becomes 0 and 255.
 
-    A palette is resolved to its colours. Raises :class:`SegtraceError`, naming the file, for one that is
-    missing, empty, damaged, or too large.
+    A palette is resolved to its colours; a turn that a camera noted (EXIF) is not made, since masks lack the
+    note. Raises :class:`SegtraceError`, naming the file, for one that is missing, empty, damaged, too large,
+    of several pages, or in colours other than grey and RGB.
     """
     path = Path(path)
-    _check_start(path)
+    check_start(path)
     try:
         with Picture.open(path) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise SegtraceError(
                     f"{path}: {picture.width} x {picture.height} pixels, more than {MAX_PIXELS}"
                 )
+            if getattr(picture, "n_frames", 1) > 1:
+                raise SegtraceError(
+                    f"{path}: {getattr(picture, 'n_frames', 1)} pages or frames; a picture has one: split it"
+                )
+            if picture.format == "PNG":  # the checksum of every chunk, which loading alone does not judge
+                with Picture.open(path) as twin:
+                    twin.verify()
             picture.load()
             if picture.mode == "1":
                 return np.asarray(picture.convert("L"))
             if picture.mode == "P":
                 return np.asarray(picture.convert("RGBA" if "transparency" in picture.info else "RGB"))
+            if picture.mode not in _MODES:
+                raise SegtraceError(f"{path}: pixels of mode {picture.mode}; save it in grey or RGB")
             array = np.asarray(picture)
     except (OSError, SyntaxError, ValueError, Picture.DecompressionBombError) as error:
-        raise SegtraceError(f"{path}: cannot be read as a picture ({error}); {_REMEDY}") from None
-    if array.dtype == np.int32:  # Pillow's form of 16-bit greys
+        raise SegtraceError(f"{path}: cannot be read as a picture ({error}); {REMEDY}") from None
+    if array.dtype.kind == "i":  # Pillow's wide form of 16-bit greys
+        if array.min() < 0 or array.max() > 0xFFFF:
+            raise SegtraceError(f"{path}: greys from {array.min()} to {array.max()}; 0 to 65535 are read")
         array = array.astype(np.uint16)
     return array
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """(width, height) of a picture in pixels, from its header alone."""
+    check_start(Path(path))
+    try:
+        with Picture.open(path) as picture:
+            return picture.size
+    except (OSError, SyntaxError, ValueError, Picture.DecompressionBombError) as error:
+        raise SegtraceError(f"{path}: cannot be read as a picture ({error}); {REMEDY}") from None
 
 
 def grid_of(image: sitk.Image) -> Grid:
@@ -285,11 +179,51 @@ def write_label(path: Path, array: np.ndarray, grid: Grid) -> None:
     if array.dtype != np.uint8:
         raise ValueError(f"{path}: label map is {array.dtype}, expected uint8")
     if path.name.endswith(".png"):
-        with atomic_path(path, suffix=".png") as temporary:
-            Picture.fromarray(array, mode="L").save(temporary, format="PNG", compress_level=6)
-        return
-    with atomic_path(path, suffix=".nii.gz") as temporary:
-        sitk.WriteImage(from_array(array, grid), str(temporary), useCompression=True, compressionLevel=5)
+        write_grey_png(path, array)
+    else:
+        write_volume(path, array, grid)
+
+
+def write_volume(path: Path, array: np.ndarray, grid: Grid, *, level: int = LEVEL) -> None:
+    """Write voxels (D, H, W) on ``grid`` as NIfTI-1 in gzip, in one step.
+
+    Equal input gives equal bytes: no time, name or version is in the file. ``level`` is that of the deflate
+    compression; at 0 the bytes do not depend on the compression library either.
+    """
+    if array.shape != grid.array_shape:
+        raise ValueError(f"{path}: array {array.shape} does not fit a grid of {grid.array_shape}")
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    data = headers_nifti.build(grid, array.dtype) + little.tobytes()
+    with atomic(path, "wb") as handle:
+        handle.write(b"\x1f\x8b\x08\0" + bytes(4) + b"\0\xff" + _deflated(data, level))
+        handle.write(struct.pack("<2I", zlib.crc32(data), len(data) & 0xFFFFFFFF))
+
+
+def write_grey_png(path: Path, array: np.ndarray, *, level: int = LEVEL) -> None:
+    """Write uint8 greys (H, W) as PNG, in one step; equal input, equal bytes, as in :func:`write_volume`."""
+    if array.ndim != 2 or array.dtype != np.uint8 or not array.size:
+        raise ValueError(f"{path}: {array.dtype} of shape {array.shape}, expected uint8 (H, W)")
+    rows = np.pad(array, ((0, 0), (1, 0))).tobytes()  # each row after its filter byte, 0 for none
+    stream = b"\x78\x9c" + _deflated(rows, level) + struct.pack(">I", zlib.adler32(rows))
+    size = struct.pack(">2I5B", array.shape[1], array.shape[0], 8, 0, 0, 0, 0)
+    with atomic(path, "wb") as handle:
+        handle.write(b"\x89PNG\r\n\x1a\n")
+        for kind, data in ((b"IHDR", size), (b"IDAT", stream), (b"IEND", b"")):
+            handle.write(struct.pack(">I", len(data)) + kind + data)
+            handle.write(struct.pack(">I", zlib.crc32(kind + data)))
+
+
+def _deflated(data: bytes, level: int) -> bytes:
+    """``data`` as a raw deflate stream (RFC 1951); at level 0 in stored blocks of the greatest length."""
+    if level:
+        packer = zlib.compressobj(level, zlib.DEFLATED, -15, 8)
+        return packer.compress(data) + packer.flush()
+    parts = []
+    for start in range(0, len(data), 0xFFFF):
+        block = data[start : start + 0xFFFF]
+        last = start + len(block) == len(data)
+        parts += [struct.pack("<B2H", last, len(block), len(block) ^ 0xFFFF), block]
+    return b"".join(parts)
 
 
 def read_label_file(path: Path) -> sitk.Image:
