@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import tarfile
 import threading
 import zipfile
@@ -57,6 +58,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     (folder / "config/config.yaml").write_text("experiments: [none]\n")
     monkeypatch.chdir(folder)
     monkeypatch.delenv("SEGTRACE_MIRROR", raising=False)
+    monkeypatch.setattr(os, "sync", lambda: None)  # waits for whatever else this machine writes
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "127.0.0.1")
 

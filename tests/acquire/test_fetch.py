@@ -1,7 +1,9 @@
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import requests
@@ -14,6 +16,7 @@ BODY = bytes(range(256)) * 4000  # about 1 MiB
 SHA256 = hashlib.sha256(BODY).hexdigest()
 MD5 = hashlib.md5(BODY).hexdigest()
 OTHER = b"a subset"
+Get = Callable[..., Fetched]
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
-def get(tmp_path: Path, pauses: list[float]):  # type: ignore[no-untyped-def]
+def get(tmp_path: Path, pauses: list[float]) -> Get:
     def go(archive: Archive, mirror: Path | None = None) -> Fetched:
         return fetch(archive, folder=tmp_path / "downloads", mirror=mirror, pause=pauses.append)
 
@@ -45,7 +48,7 @@ def sums(mirror: Path, content: bytes, name: str = "a.zip") -> None:
 # --- mirror ------------------------------------------------------------------------------------------
 
 
-def test_a_mirror_vouches_for_bytes_of_its_own(mirror: Path, get) -> None:  # type: ignore[no-untyped-def]
+def test_a_mirror_vouches_for_bytes_of_its_own(mirror: Path, get: Get) -> None:
     (mirror / "a.zip").write_bytes(OTHER)
     sums(mirror, OTHER)
     found = get(Archive("a.zip", sha256=SHA256, size=len(BODY)), mirror)
@@ -54,7 +57,7 @@ def test_a_mirror_vouches_for_bytes_of_its_own(mirror: Path, get) -> None:  # ty
     assert "SHA256SUMS" in found.verified_by
 
 
-def test_the_owners_bytes_are_the_owners_wherever_they_lie(mirror: Path, get) -> None:  # type: ignore[no-untyped-def]
+def test_the_owners_bytes_are_the_owners_wherever_they_lie(mirror: Path, get: Get) -> None:
     (mirror / "a.zip").write_bytes(BODY)
     sums(mirror, BODY)
     for archive in (
@@ -68,7 +71,7 @@ def test_the_owners_bytes_are_the_owners_wherever_they_lie(mirror: Path, get) ->
     assert get(Archive("a.zip"), mirror).verified_by == "nothing: no checksum is published"
 
 
-def test_a_mirror_without_sums_is_held_to_the_published_checksum(mirror: Path, get) -> None:  # type: ignore[no-untyped-def]
+def test_a_mirror_without_sums_is_held_to_the_published_checksum(mirror: Path, get: Get) -> None:
     (mirror / "a.zip").write_bytes(OTHER)
     with pytest.raises(
         SegtraceError, match=f"sha256 is {hashlib.sha256(OTHER).hexdigest()}, published is {SHA256}"
@@ -78,8 +81,8 @@ def test_a_mirror_without_sums_is_held_to_the_published_checksum(mirror: Path, g
         get(Archive("a.zip", md5=MD5, size=9), mirror)
 
 
-def test_a_damaged_mirror_is_named_and_the_address_is_tried(  # type: ignore[no-untyped-def]
-    mirror: Path, get, web: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+def test_a_damaged_mirror_is_named_and_the_address_is_tried(
+    mirror: Path, get: Get, web: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (mirror / "a.zip").write_bytes(OTHER + b"!")
     sums(mirror, OTHER)
@@ -100,7 +103,7 @@ def test_sums_as_sha256sum_writes_them(tmp_path: Path) -> None:
         read_sums(path)
 
 
-def test_an_archive_name_that_is_a_path_is_refused(get) -> None:  # type: ignore[no-untyped-def]
+def test_an_archive_name_that_is_a_path_is_refused(get: Get) -> None:
     with pytest.raises(SegtraceError, match=r"\.\./a"):
         get(Archive("../a.zip"))
 
@@ -108,7 +111,7 @@ def test_an_archive_name_that_is_a_path_is_refused(get) -> None:  # type: ignore
 # --- addresses -----------------------------------------------------------------------------------------
 
 
-def test_a_cut_connection_is_resumed_where_it_ended(get, web: SimpleNamespace, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_cut_connection_is_resumed_where_it_ended(get: Get, web: SimpleNamespace, tmp_path: Path) -> None:
     web.files["/a.zip"] = BODY
     web.moods = ["cut", "cut"]
     found = get(Archive("a.zip", urls=(web.url("/a.zip"),), sha256=SHA256, size=len(BODY)))
@@ -119,8 +122,8 @@ def test_a_cut_connection_is_resumed_where_it_ended(get, web: SimpleNamespace, t
     assert not download.part_of(found.path).exists()
 
 
-def test_a_later_run_goes_on_with_the_part_of_an_earlier_one(  # type: ignore[no-untyped-def]
-    get, web: SimpleNamespace, tmp_path: Path
+def test_a_later_run_goes_on_with_the_part_of_an_earlier_one(
+    get: Get, web: SimpleNamespace, tmp_path: Path
 ) -> None:
     web.files["/a.zip"] = BODY
     archive = Archive("a.zip", urls=(web.url("/a.zip"),), sha256=SHA256)
@@ -135,7 +138,7 @@ def test_a_later_run_goes_on_with_the_part_of_an_earlier_one(  # type: ignore[no
     assert web.requests[-1][1]["If-Range"].startswith('"')
 
 
-def test_a_part_of_another_version_is_fetched_anew(get, web: SimpleNamespace, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_part_of_another_version_is_fetched_anew(get: Get, web: SimpleNamespace, tmp_path: Path) -> None:
     url = web.url("/a.zip")
     path = tmp_path / "downloads/a.zip"
     path.parent.mkdir()
@@ -148,8 +151,8 @@ def test_a_part_of_another_version_is_fetched_anew(get, web: SimpleNamespace, tm
     assert len(web.requests) == 2, "If-Range made the server send the whole new version at once"
 
 
-def test_a_damaged_part_costs_one_more_download_and_no_more(  # type: ignore[no-untyped-def]
-    get, web: SimpleNamespace, tmp_path: Path
+def test_a_damaged_part_costs_one_more_download_and_no_more(
+    get: Get, web: SimpleNamespace, tmp_path: Path
 ) -> None:
     url = web.url("/a.zip")
     path = tmp_path / "downloads/a.zip"
@@ -164,7 +167,7 @@ def test_a_damaged_part_costs_one_more_download_and_no_more(  # type: ignore[no-
     assert [headers.get("Range") is None for _, headers in web.requests] == [True, False, True]
 
 
-def test_a_part_that_is_whole_already(get, web: SimpleNamespace, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_part_that_is_whole_already(get: Get, web: SimpleNamespace, tmp_path: Path) -> None:
     url = web.url("/a.zip")
     path = tmp_path / "downloads/a.zip"
     path.parent.mkdir()
@@ -177,14 +180,14 @@ def test_a_part_that_is_whole_already(get, web: SimpleNamespace, tmp_path: Path)
     assert len(web.requests) == 2
 
 
-def test_a_server_without_ranges_sends_all_again(get, web: SimpleNamespace) -> None:  # type: ignore[no-untyped-def]
+def test_a_server_without_ranges_sends_all_again(get: Get, web: SimpleNamespace) -> None:
     web.files["/a.zip"] = BODY
     web.ranges = False
     web.moods = ["cut"]
     assert get(Archive("a.zip", urls=(web.url("/a.zip"),), sha256=SHA256)).sha256 == SHA256
 
 
-def test_a_server_that_always_cuts_is_given_up(get, web: SimpleNamespace, pauses: list[float]) -> None:  # type: ignore[no-untyped-def]
+def test_a_server_that_always_cuts_is_given_up(get: Get, web: SimpleNamespace, pauses: list[float]) -> None:
     web.files["/a.zip"] = BODY
     web.ranges = False
     web.moods = ["cut"] * 50
@@ -194,7 +197,9 @@ def test_a_server_that_always_cuts_is_given_up(get, web: SimpleNamespace, pauses
     assert pauses[-4:] == [1, 2, 4, 8]
 
 
-def test_a_busy_server_is_asked_again_when_it_says(get, web: SimpleNamespace, pauses: list[float]) -> None:  # type: ignore[no-untyped-def]
+def test_a_busy_server_is_asked_again_when_it_says(
+    get: Get, web: SimpleNamespace, pauses: list[float]
+) -> None:
     web.files["/a.zip"] = BODY
     web.moods = ["busy"]
     assert get(Archive("a.zip", urls=(web.url("/a.zip"),), sha256=SHA256)).sha256 == SHA256
@@ -202,8 +207,8 @@ def test_a_busy_server_is_asked_again_when_it_says(get, web: SimpleNamespace, pa
 
 
 def test_wrong_checksum_size_404_and_login_page_are_each_named(
-    get, web: SimpleNamespace, tmp_path: Path
-) -> None:  # type: ignore[no-untyped-def]
+    get: Get, web: SimpleNamespace, tmp_path: Path
+) -> None:
     web.files |= {"/wrong.zip": OTHER, "/page.zip": b"<html><title>Log in</title>", "/empty.zip": b""}
     web.moods = ["well", "well", "login"]
     urls = tuple(web.url(f"/{name}.zip") for name in ("gone", "wrong", "page", "page", "empty"))
@@ -223,13 +228,13 @@ def test_wrong_checksum_size_404_and_login_page_are_each_named(
     assert os.listdir(tmp_path / "downloads") == []
 
 
-def test_bytes_are_not_decoded_on_the_way(get, web: SimpleNamespace) -> None:  # type: ignore[no-untyped-def]
+def test_bytes_are_not_decoded_on_the_way(get: Get, web: SimpleNamespace) -> None:
     web.files["/a.zip"] = BODY
     web.moods = ["odd"]  # says that the body is gzip, as some servers do of a tar.gz
     assert get(Archive("a.zip", urls=(web.url("/a.zip"),), sha256=SHA256)).sha256 == SHA256
 
 
-def test_a_server_that_does_not_say_the_size(get, web: SimpleNamespace) -> None:  # type: ignore[no-untyped-def]
+def test_a_server_that_does_not_say_the_size(get: Get, web: SimpleNamespace) -> None:
     web.files["/a.zip"] = BODY
     web.silent = True
     assert get(Archive("a.zip", urls=(web.url("/a.zip"),), sha256=SHA256)).sha256 == SHA256
@@ -237,8 +242,8 @@ def test_a_server_that_does_not_say_the_size(get, web: SimpleNamespace) -> None:
         get(Archive("b.zip", urls=(web.url("/a.zip"),), size=99))
 
 
-def test_a_full_disk_is_seen_before_the_download(  # type: ignore[no-untyped-def]
-    get, web: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_is_seen_before_the_download(
+    get: Get, web: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     web.files["/a.zip"] = BODY
     monkeypatch.setattr(download.shutil, "disk_usage", lambda path: SimpleNamespace(free=64 << 20))
@@ -246,7 +251,9 @@ def test_a_full_disk_is_seen_before_the_download(  # type: ignore[no-untyped-def
         get(Archive("a.zip", urls=(web.url("/a.zip"),)))
 
 
-def test_without_a_network_every_place_is_named_once_and_soon(get, mirror: Path, pauses: list[float]) -> None:  # type: ignore[no-untyped-def]
+def test_without_a_network_every_place_is_named_once_and_soon(
+    get: Get, mirror: Path, pauses: list[float]
+) -> None:
     urls = ("http://127.0.0.1:9/a.zip", "http://127.0.0.1:9/b.zip")
     with pytest.raises(SegtraceError) as caught:
         get(Archive("a.zip", urls=urls, sha256=SHA256), mirror)
@@ -262,13 +269,13 @@ def test_without_a_network_every_place_is_named_once_and_soon(get, mirror: Path,
         get(Archive("a.zip"), mirror / "nowhere")
 
 
-def test_a_broken_certificate_matters_unless_the_bytes_are_pinned(  # type: ignore[no-untyped-def]
-    get, web: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+def test_a_broken_certificate_matters_unless_the_bytes_are_pinned(
+    get: Get, web: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     web.files["/a.zip"] = BODY
     real, verified = requests.get, []
 
-    def strict(url: str, **options):  # type: ignore[no-untyped-def]
+    def strict(url: str, **options: Any) -> Any:
         verified.append(options.get("verify", True))
         if verified[-1]:
             raise requests.exceptions.SSLError("certificate verify failed")
@@ -286,7 +293,7 @@ def test_a_broken_certificate_matters_unless_the_bytes_are_pinned(  # type: igno
 # --- by hand -------------------------------------------------------------------------------------------
 
 
-def test_a_registration_says_which_file_goes_where(get, mirror: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_registration_says_which_file_goes_where(get: Get, mirror: Path, tmp_path: Path) -> None:
     archive = Archive("heart.zip", manual="Fill in the form at example.org and fetch heart.zip.")
     with pytest.raises(SegtraceError) as caught:
         get(archive)
@@ -299,8 +306,8 @@ def test_a_registration_says_which_file_goes_where(get, mirror: Path, tmp_path: 
     assert get(archive).sha256 == SHA256
 
 
-def test_a_wrong_file_put_there_by_hand_is_set_aside_not_deleted(  # type: ignore[no-untyped-def]
-    get, web: SimpleNamespace, tmp_path: Path
+def test_a_wrong_file_put_there_by_hand_is_set_aside_not_deleted(
+    get: Get, web: SimpleNamespace, tmp_path: Path
 ) -> None:
     folder = tmp_path / "downloads"
     folder.mkdir()
