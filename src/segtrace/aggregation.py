@@ -22,6 +22,8 @@ OVERLAPS = ("dice", "iou", "precision", "recall", "accuracy")
 #: Distances, in which less is better, and the column that holds the worst value of each.
 DISTANCES = {"hd95_mm": "worst_mm", "hd95_voxel": "worst_voxel"}
 METRICS = (*OVERLAPS, *DISTANCES)
+#: How the reason of a row starts whose case was never predicted.
+MISSING = "prediction missing"
 
 #: How values are aggregated, in words, for tables' readers.
 POLICY = (
@@ -32,8 +34,8 @@ POLICY = (
     "the two masks is empty it has no value and counts as the image diagonal; where both are empty the "
     "case is left out.",
     "Precision, recall and other overlap metrics without a value are left out.",
-    "A case that was scored in one run and is missing in another counts as worst there: 0, or the image "
-    "diagonal.",
+    "A case without a prediction, or scored in one run and missing in another, counts as worst there: 0, or "
+    "the image diagonal.",
 )
 
 
@@ -97,7 +99,8 @@ def case_values(
 
     The order is that of ``methods``, then label, metric and case.
     ``scores`` are rows of the ``per_case`` table. The cases of a fold are those that any of its runs
-    scored; a run without one of them is given the worst value, and the case is marked ``missing``.
+    scored; a run without one of them, or without a prediction of it, is given the worst value, and the case
+    is marked ``missing``.
     """
     rows = list(scores)
     found = {(r["method"], r["fold"], r["seed"], r["case"], r["label"]): r for r in rows}
@@ -111,8 +114,8 @@ def case_values(
                 values = []
                 for label in labels:
                     row = found.get((method, fold, seed, case, label))
-                    if row is None:
-                        entry = (_worst(any_row[case, label], metric), False, True)
+                    if row is None or str(row.get("reason", "")).startswith(MISSING):
+                        entry = (_worst(row or any_row[case, label], metric), False, True)
                     else:
                         entry = (*_row_value(row, metric), False)
                     gathered.setdefault((method, case, label, metric), []).append(entry)

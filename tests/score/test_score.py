@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segtrace import files, layout, tables
+from segtrace import aggregation, files, layout, tables
 from segtrace.errors import SegtraceError
 from segtrace.geometry import Grid
 
@@ -98,6 +98,19 @@ def test_a_missing_prediction_counts_as_worst(simple, capsys, listed: bool) -> N
         assert row["reason"] == "prediction missing"
     assert rows.loc[("b", 1), "dice"] == 1.0
     assert "1 of 2 cases have no prediction and count as worst: a" in capsys.readouterr().out
+
+
+def test_a_missing_prediction_is_the_worst_value_of_every_metric_in_tables(simple) -> None:
+    (simple.folder / "a.nii.gz").unlink()
+    rows = simple.score().reset_index()
+    values = aggregation.case_values(rows.to_dict("records"), methods=["unet"], labels=[1, 2])
+    found = {(v.label, v.metric): v for v in values if v.case == "a"}
+    diagonal = {"hd95_mm": math.dist((0, 0, 0), (8, 9, 10)), "hd95_voxel": math.dist((0, 0, 0), (8, 6, 5))}
+    assert len(found) == 21
+    for (_, metric), value in found.items():
+        assert value.missing
+        assert value.value == pytest.approx(diagonal.get(metric, 0.0))
+    assert not any(value.missing for value in values if value.case == "b")
 
 
 @pytest.mark.parametrize(
