@@ -178,39 +178,37 @@ def write_label(path: Path, array: np.ndarray, grid: Grid) -> None:
     """Write a uint8 label map (D, H, W) as ``.nii.gz`` or (H, W) as ``.png``, in one step; equal input, equal bytes."""
     if array.dtype != np.uint8:
         raise ValueError(f"{path}: label map is {array.dtype}, expected uint8")
-    if path.name.endswith(".png"):
-        write_grey_png(path, array)
-    else:
-        write_volume(path, array, grid)
+    data = png_bytes(array) if path.name.endswith(".png") else nifti_bytes(array, grid)
+    with atomic(path, "wb") as handle:
+        handle.write(data)
 
 
-def write_volume(path: Path, array: np.ndarray, grid: Grid, *, level: int = LEVEL) -> None:
-    """Write voxels (D, H, W) on ``grid`` as NIfTI-1 in gzip, in one step.
+def nifti_bytes(array: np.ndarray, grid: Grid, *, level: int = LEVEL) -> bytes:
+    """Voxels (D, H, W) of uint8, int16, int32 or float32 on ``grid`` as a NIfTI-1 file in gzip.
 
     Equal input gives equal bytes: no time, name or version is in the file. ``level`` is that of the deflate
     compression; at 0 the bytes do not depend on the compression library either.
     """
     if array.shape != grid.array_shape:
-        raise ValueError(f"{path}: array {array.shape} does not fit a grid of {grid.array_shape}")
+        raise ValueError(f"array {array.shape} does not fit a grid of {grid.array_shape}")
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     data = headers_nifti.build(grid, array.dtype) + little.tobytes()
-    with atomic(path, "wb") as handle:
-        handle.write(b"\x1f\x8b\x08\0" + bytes(4) + b"\0\xff" + _deflated(data, level))
-        handle.write(struct.pack("<2I", zlib.crc32(data), len(data) & 0xFFFFFFFF))
+    head = b"\x1f\x8b\x08\0" + bytes(4) + b"\0\xff"
+    return head + _deflated(data, level) + struct.pack("<2I", zlib.crc32(data), len(data) & 0xFFFFFFFF)
 
 
-def write_grey_png(path: Path, array: np.ndarray, *, level: int = LEVEL) -> None:
-    """Write uint8 greys (H, W) as PNG, in one step; equal input, equal bytes, as in :func:`write_volume`."""
+def png_bytes(array: np.ndarray, *, level: int = LEVEL) -> bytes:
+    """uint8 greys (H, W) as a PNG file; equal input, equal bytes, as in :func:`nifti_bytes`."""
     if array.ndim != 2 or array.dtype != np.uint8 or not array.size:
-        raise ValueError(f"{path}: {array.dtype} of shape {array.shape}, expected uint8 (H, W)")
+        raise ValueError(f"{array.dtype} of shape {array.shape}, expected uint8 (H, W)")
     rows = np.pad(array, ((0, 0), (1, 0))).tobytes()  # each row after its filter byte, 0 for none
     stream = b"\x78\x9c" + _deflated(rows, level) + struct.pack(">I", zlib.adler32(rows))
     size = struct.pack(">2I5B", array.shape[1], array.shape[0], 8, 0, 0, 0, 0)
-    with atomic(path, "wb") as handle:
-        handle.write(b"\x89PNG\r\n\x1a\n")
-        for kind, data in ((b"IHDR", size), (b"IDAT", stream), (b"IEND", b"")):
-            handle.write(struct.pack(">I", len(data)) + kind + data)
-            handle.write(struct.pack(">I", zlib.crc32(kind + data)))
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in ((b"IHDR", size), (b"IDAT", stream), (b"IEND", b""))
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def _deflated(data: bytes, level: int) -> bytes:

@@ -1,7 +1,9 @@
 """Readers: each layout with its traps, on miniatures and, where they are, on the real archives."""
 
+import hashlib
 import json
 import os
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import SimpleITK as sitk
 from PIL import Image as Picture
 
 from segtrace import datasets, images
-from segtrace.datasets import busi, msd_hippocampus, phantom2d, phantom3d
+from segtrace.datasets import _pairs, busi, msd_hippocampus, phantom2d, phantom3d
 from segtrace.errors import SegtraceError
 
 MIRROR = Path(os.environ.get("SEGTRACE_MIRROR", "/nowhere"))
@@ -42,7 +44,7 @@ def test_phantoms_are_a_function_of_their_seed_and_growing_moves_nothing(tmp_pat
 
 
 def test_phantoms_hold_what_they_promise(tmp_path: Path) -> None:
-    options = {"seed": 0, "subjects": 12, "scans": 2, "frames": 3}
+    options = {"seed": 0, "subjects": 12, "frames": 3}
     phantom2d.generate(tmp_path / "2", options)
     flat = [
         phantom2d.read_label(tmp_path / "2", c, options)[0] for c in phantom2d.cases(tmp_path / "2", options)
@@ -53,6 +55,7 @@ def test_phantoms_hold_what_they_promise(tmp_path: Path) -> None:
     assert any(c[2] > 0 for c in counts)
     assert any(c[1] > 0 and c[2] == 0 for c in counts)
 
+    options = {"seed": 0, "subjects": 12, "scans": 2}
     phantom3d.generate(tmp_path / "3", options)
     found = phantom3d.cases(tmp_path / "3", options)
     assert len({case.subject for case in found}) == 12
@@ -72,6 +75,54 @@ def test_phantoms_hold_what_they_promise(tmp_path: Path) -> None:
     assert 0 in nodules
     assert any(0 < n < 60 for n in nodules)
     assert touching
+
+
+@pytest.mark.parametrize(
+    ("module", "key", "mean", "label"),
+    [
+        (phantom2d, "frames", 88.3641, "53b586a69ab3f6199926281e9a9c38ab1e4efdead2f515bbf977bb32ec776961"),
+        (phantom3d, "scans", -414.9384, "8330dd88356fd13e328aae69c7432a60fc912420ad7b2fba0d630d39a2aeb950"),
+    ],
+    ids=["phantom2d", "phantom3d"],
+)  # fmt: skip
+def test_phantoms_are_the_same_on_every_machine(
+    tmp_path: Path, module, key: str, mean: float, label: str
+) -> None:
+    """Labels to the byte; images to what the last bit of a processor's sine can do to a rounded value."""
+    module.generate(tmp_path, {"seed": 0, "subjects": 2, key: 2})
+    case = module.cases(tmp_path, {})[3]
+    assert hashlib.sha256((tmp_path / case.labels[0]).read_bytes()).hexdigest() == label
+    assert images.to_array(module.read_image(tmp_path, case, {})).mean() == pytest.approx(mean, abs=1e-3)
+
+
+def test_many_phantoms_drawn_by_all_cores_are_those_drawn_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"seed": 1, "subjects": 3, "frames": 2}
+    phantom2d.generate(tmp_path / "one", options)
+    monkeypatch.setattr(_pairs, "MANY", 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2})
+    phantom2d.generate(tmp_path / "three", options)
+    for file in (tmp_path / "one").rglob("*.png"):
+        assert file.read_bytes() == (tmp_path / "three" / file.relative_to(tmp_path / "one")).read_bytes()
+
+
+def test_options_of_a_generator_are_checked_together(tmp_path: Path) -> None:
+    with pytest.raises(
+        SegtraceError,
+        match=r"(?s)4 problems.*'frame': did you mean 'frames'.*'frames' is missing.*'seed'.*-1.*'subjects'.*'two'",
+    ):
+        phantom2d.generate(tmp_path, {"seed": -1, "subjects": "two", "frame": 3})  # fmt: skip
+
+
+def test_a_phantom_without_its_label_is_named(tmp_path: Path) -> None:
+    phantom2d.generate(tmp_path, {"seed": 0, "subjects": 2, "frames": 1})
+    (tmp_path / "labels/p0000_f00.png").unlink()
+    (tmp_path / "images/p0001_f00.png").unlink()
+    with pytest.raises(
+        SegtraceError, match=r"(?s)2 problems.*labels/p0000_f00\.png: missing.*images/p0001_f00\.png: missing"
+    ):
+        phantom2d.cases(tmp_path, {})  # fmt: skip
 
 
 def hippocampus(root: Path) -> Path:
@@ -94,6 +145,7 @@ def test_hippocampus_layout(tmp_path: Path) -> None:
     root = hippocampus(tmp_path)
     found = msd_hippocampus.cases(root, {})
     assert [case.case for case in found] == ["hippocampus_003", "hippocampus_007", "hippocampus_011"]
+    assert [Path(case.images[0]).name for case in found] == [Path(case.labels[0]).name for case in found]
     label, notes = msd_hippocampus.read_label(root, found[0], {})
     assert images.label_array(label, where="").max() == 2
     assert notes == []
@@ -107,6 +159,33 @@ def test_hippocampus_lists_all_missing_files(tmp_path: Path) -> None:
         SegtraceError, match=r"(?s)2 problems.*imagesTr/hippocampus_003.*labelsTr/hippocampus_011"
     ):
         msd_hippocampus.cases(root, {})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"training": []}, "no list 'training'"),
+        ([], "no list 'training'"),
+        ({"training": [{"image": "imagesTr/a.nii.gz", "label": "labelsTr/b.nii.gz"}]}, "image and a label of one name"),
+        ({"training": ["a.nii.gz"]}, "not an image and a label of one name"),
+        ({"training": [{"image": "x/a.nii.gz", "label": "a.nii.gz"}] * 2}, "a.nii.gz is listed twice"),
+    ],
+)  # fmt: skip
+def test_a_list_of_hippocampus_cases_that_is_none(tmp_path: Path, content, message: str) -> None:
+    root = hippocampus(tmp_path)
+    (root / "Task04_Hippocampus/dataset.json").write_text(json.dumps(content))
+    with pytest.raises(SegtraceError, match=message):
+        msd_hippocampus.cases(root, {})
+
+
+def test_a_fractional_hippocampus_label_is_named(tmp_path: Path) -> None:
+    root = hippocampus(tmp_path)
+    case = msd_hippocampus.cases(root, {})[0]
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((4, 5, 6), 1.25, np.float32)), str(root / case.labels[0]))
+    with pytest.raises(
+        SegtraceError, match=r"labelsTr/hippocampus_003.*120 voxels are no whole numbers, such as 1\.25"
+    ):
+        msd_hippocampus.read_label(root, case, {})  # fmt: skip
 
 
 def ultrasound(root: Path) -> Path:
@@ -168,6 +247,54 @@ def test_a_coloured_or_grey_mask_is_refused(tmp_path: Path) -> None:
     Picture.fromarray(np.full((20, 24), 96, np.uint8)).save(root / case.labels[0])
     with pytest.raises(SegtraceError, match="grey values"):
         busi.read_label(root, case, {})
+
+
+def test_a_first_mask_of_another_size_is_always_refused(tmp_path: Path) -> None:
+    root = ultrasound(tmp_path)
+    case = busi.cases(root, {})[0]
+    Picture.fromarray(np.zeros((10, 12), np.uint8)).save(root / case.labels[0])
+    with pytest.raises(SegtraceError, match=r"benign \(2\)_mask\.png: has 12x10 and its image 24x20"):
+        busi.read_label(root, case, {"unequal_second_mask": "resize"})
+    with pytest.raises(SegtraceError, match="unequal_second_mask of busi is 'crop'"):
+        busi.read_label(root, case, {"unequal_second_mask": "crop"})
+
+
+def test_busi_images_become_grey(tmp_path: Path) -> None:
+    root = ultrasound(tmp_path)
+    case = busi.cases(root, {})[0]
+    same = images.to_array(busi.read_image(root, case, {}))
+    assert same.shape == (1, 20, 24)
+    np.testing.assert_array_equal(same[0], images.read_picture(root / case.images[0])[..., 0])
+    Picture.fromarray(np.full((20, 24, 3), (100, 50, 10), np.uint8)).save(root / case.images[0])
+    np.testing.assert_allclose(images.to_array(busi.read_image(root, case, {})), 60.39, atol=1e-3)
+
+
+@needs_mirror
+@pytest.mark.mirror
+def test_hippocampus_archive(tmp_path: Path) -> None:
+    with tarfile.open(MIRROR / "Task04_Hippocampus.tar") as archive:
+        archive.extractall(tmp_path, filter="data")
+    found = msd_hippocampus.cases(tmp_path, {})
+    numbers = [int(case.case[-3:]) for case in found]
+    assert len(found) == 260
+    assert numbers == sorted(numbers) != list(range(numbers[0], numbers[-1] + 1))  # with gaps
+    kinds, maxima, floats = [], [], []
+    for case in found:
+        image = msd_hippocampus.read_image(tmp_path, case, {})
+        label, notes = msd_hippocampus.read_label(tmp_path, case, {})
+        assert images.grid_of(image).differences(images.grid_of(label)) == []
+        assert image.GetSpacing() == pytest.approx((1, 1, 1))
+        assert set(np.unique(images.to_array(label))) == {0, 1, 2}
+        assert notes == []
+        array = images.to_array(image)
+        kinds.append(array.dtype.name)
+        maxima.append(float(array.max()))
+        if images.read_volume(tmp_path / case.labels[0]).GetPixelID() in (sitk.sitkFloat32, sitk.sitkFloat64):
+            floats.append(case.case[-3:])
+    assert (kinds.count("float32"), kinds.count("uint8")) == (205, 55)
+    assert min(maxima) == pytest.approx(112, abs=1)
+    assert max(maxima) == pytest.approx(1.7e6, rel=0.05)
+    assert floats == ["003", "243"]
 
 
 @needs_mirror

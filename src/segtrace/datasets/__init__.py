@@ -37,11 +37,7 @@ def module_name(name: str) -> str:
 
 def names() -> list[str]:
     """All readers there are."""
-    return sorted(
-        path.stem
-        for path in Path(__file__).parent.glob("*.py")
-        if not path.stem.startswith("_") and path.stem not in ("shapes",)
-    )
+    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
 
 
 def reader(name: str) -> ModuleType:

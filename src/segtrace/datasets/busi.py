@@ -107,6 +107,12 @@ def read_label(root: Path, case: Case, options: Mapping[str, Any]) -> tuple[sitk
             f"option unequal_second_mask of busi is {choice!r}; it can be 'resize' or 'error'"
         )
     union, notes = _mask(root / case.labels[0]), []
+    size, width, height = images.picture_size(root / case.images[0]), union.shape[1], union.shape[0]
+    if size != (width, height):
+        raise SegtraceError(
+            f"{root / case.labels[0]}: has {width}x{height} and its image {size[0]}x{size[1]}; "
+            "mend the file, or exclude the case in config/datasets/busi.yaml"
+        )
     for file in case.labels[1:]:
         further = _mask(root / file)
         if further.shape != union.shape:

@@ -21,8 +21,7 @@ FOLDER = "Task04_Hippocampus"
 
 def cases(root: Path, options: Mapping[str, Any]) -> list[Case]:
     """The labelled cases, sorted by name; missing and unlisted files are one error."""
-    listed = {Path(entry["image"]).name for entry in read_json(root / FOLDER / "dataset.json")["training"]}
-    problems = []
+    listed, problems = _listed(root / FOLDER / "dataset.json")
     for folder in ("imagesTr", "labelsTr"):
         found = {
             path.name for path in (root / FOLDER / folder).glob("*.nii.gz") if not path.name.startswith(".")
@@ -47,6 +46,27 @@ def cases(root: Path, options: Mapping[str, Any]) -> list[Case]:
         )
         for name in sorted(listed)
     ]
+
+
+def _listed(path: Path) -> tuple[set[str], list[str]]:
+    """Names of the labelled volumes in ``dataset.json``, and what is wrong with its list."""
+    content = read_json(path)
+    entries = content.get("training") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not entries:
+        return set(), [f"{path}: no list 'training'"]
+    names, problems = set(), []
+    for entry in entries:
+        image, label = (
+            (Path(str(entry.get(key))).name for key in ("image", "label"))
+            if isinstance(entry, dict)
+            else ("", "")
+        )
+        if image != label or not image.endswith(".nii.gz"):
+            problems.append(f"{path}: not an image and a label of one name: {entry}")
+        elif image in names:
+            problems.append(f"{path}: {image} is listed twice")
+        names.add(image)
+    return names, problems
 
 
 def read_image(root: Path, case: Case, options: Mapping[str, Any]) -> sitk.Image:

@@ -11,39 +11,36 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from PIL import Image as Picture
 
 from segtrace import images
-from segtrace.datasets import Case, shapes
-from segtrace.errors import raise_all
+from segtrace.datasets import Case, _pairs, _shapes
 
 
 def generate(root: Path, options: Mapping[str, Any]) -> None:
     """Write ``options['subjects']`` × ``options['frames']`` images and masks below ``root``."""
-    for folder in ("images", "labels"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    for subject in range(options["subjects"]):
-        for frame in range(options["frames"]):
-            pixels, label = draw(options["seed"], subject, frame)
-            name = f"p{subject:04d}_f{frame:02d}.png"
-            for folder, array in (("images", pixels), ("labels", label)):
-                Picture.fromarray(array).save(root / folder / name, format="PNG", compress_level=6)
+    _pairs.generate(root, options, counts=("subjects", "frames"), draw=_files)
+
+
+def _files(seed: int, subject: int, frame: int) -> tuple[str, bytes, bytes]:
+    pixels, label = draw(seed, subject, frame)
+    name = f"p{subject:04d}_f{frame:02d}.png"
+    return name, images.png_bytes(pixels, level=0), images.png_bytes(label, level=0)
 
 
 def draw(seed: int, subject: int, frame: int) -> tuple[np.ndarray, np.ndarray]:
     """Image and labels of a frame, uint8 (H, W)."""
-    anatomy = shapes.generator("phantom2d", seed, subject)
+    anatomy = _shapes.generator("phantom2d", seed, subject)
     height, width = (int(n) for n in anatomy.integers([104, 116], [132, 152]))
     centre = anatomy.uniform(0.38, 0.62, 2) * (width, height)
     radii = anatomy.uniform(0.13, 0.24, 2) * min(width, height)
     if anatomy.random() < 0.12:  # a tiny lesion
         radii = radii * 0.3
-    outline, angle = shapes.waves(anatomy), anatomy.uniform(0, np.pi)
+    outline, angle = _shapes.waves(anatomy), anatomy.uniform(0, np.pi)
     has_cyst, side = anatomy.random() < 0.6, anatomy.uniform(0, 2 * np.pi)
     cyst_radii = anatomy.uniform(0.08, 0.13, 2) * min(width, height)
-    cyst_outline = shapes.waves(anatomy, size=0.05)
+    cyst_outline = _shapes.waves(anatomy, size=0.05)
 
-    moment = shapes.generator("phantom2d", seed, subject, "frame", frame)
+    moment = _shapes.generator("phantom2d", seed, subject, "frame", frame)
     shift, grow = moment.normal(0, 2.0, 2), 1 + moment.normal(0, 0.05)
     empty = moment.random() < 0.1
     rows, columns = np.mgrid[:height, :width].astype(float)
@@ -54,39 +51,21 @@ def draw(seed: int, subject: int, frame: int) -> tuple[np.ndarray, np.ndarray]:
         if has_cyst:  # its near edge lies on the lesion's: the two touch
             away = np.array([np.cos(side), np.sin(side)])
             cyst = middle + away * (radii.mean() + 0.7 * cyst_radii.mean()) * grow
-            inside = shapes.blob(points, centre=cyst, radii=cyst_radii * grow, waves=cyst_outline)
+            inside = _shapes.blob(points, centre=cyst, radii=cyst_radii * grow, waves=cyst_outline)
             label[inside] = 2
-        inside = shapes.blob(points, centre=middle, radii=radii * grow, waves=outline, angle=angle)
+        inside = _shapes.blob(points, centre=middle, radii=radii * grow, waves=outline, angle=angle)
         label[inside] = 1
-    tissue = 118 + 16 * shapes.smooth_noise(anatomy, (height, width), sigma=14) - 22 * rows / height
+    tissue = 118 + 16 * _shapes.smooth_noise(anatomy, (height, width), sigma=14) - 22 * rows / height
     level = np.choose(label, [tissue, 62.0, 26.0])
     # fully developed speckle: Rayleigh-distributed, correlated over about a pixel
-    real, imaginary = (shapes.smooth_noise(moment, (height, width), sigma=0.8) for _ in range(2))
+    real, imaginary = (_shapes.smooth_noise(moment, (height, width), sigma=0.8) for _ in range(2))
     speckle = np.hypot(real, imaginary) / np.sqrt(np.pi / 2)
     return np.clip(level * (0.45 + 0.55 * speckle), 0, 255).astype(np.uint8), label
 
 
 def cases(root: Path, options: Mapping[str, Any]) -> list[Case]:
     """All frames; images or labels without partner are one error."""
-    found = {folder: {path.name for path in (root / folder).glob("*.png")} for folder in ("images", "labels")}
-    problems = [
-        f"{root / 'labels' / name}: missing, the image is there"
-        for name in sorted(found["images"] - found["labels"])
-    ]
-    problems += [
-        f"{root / 'images' / name}: missing, the label is there"
-        for name in sorted(found["labels"] - found["images"])
-    ]
-    raise_all(problems, heading=f"{root}: images and labels do not pair")
-    return [
-        Case(
-            case=name.removesuffix(".png"),
-            subject=name.split("_")[0],
-            images=(f"images/{name}",),
-            labels=(f"labels/{name}",),
-        )
-        for name in sorted(found["images"])
-    ]
+    return _pairs.cases(root, ending=".png")
 
 
 def read_image(root: Path, case: Case, options: Mapping[str, Any]) -> sitk.Image:

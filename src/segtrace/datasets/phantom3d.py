@@ -13,8 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from segtrace import images
-from segtrace.datasets import Case, shapes
-from segtrace.errors import raise_all
+from segtrace.datasets import Case, _pairs, _shapes
 from segtrace.geometry import Grid
 
 ORIENTATIONS = ("RAS", "LPS", "LAS", "RSA", "PIR")
@@ -22,23 +21,25 @@ ORIENTATIONS = ("RAS", "LPS", "LAS", "RSA", "PIR")
 
 def generate(root: Path, options: Mapping[str, Any]) -> None:
     """Write ``options['subjects']`` × ``options['scans']`` volumes and label maps below ``root``."""
-    for folder in ("images", "labels"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    for subject in range(options["subjects"]):
-        for scan in range(options["scans"]):
-            volume, label = draw(options["seed"], subject, scan)
-            name = f"v{subject:04d}_s{scan}.nii.gz"
-            for folder, image in (("images", volume), ("labels", label)):
-                sitk.WriteImage(image, str(root / folder / name), useCompression=True, compressionLevel=5)
+    _pairs.generate(root, options, counts=("subjects", "scans"), draw=_files)
+
+
+def _files(seed: int, subject: int, scan: int) -> tuple[str, bytes, bytes]:
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # the cores are shared out by case
+    pair = [
+        images.nifti_bytes(sitk.GetArrayFromImage(image), images.grid_of(image), level=0)
+        for image in draw(seed, subject, scan)
+    ]
+    return f"v{subject:04d}_s{scan}.nii.gz", pair[0], pair[1]
 
 
 def draw(seed: int, subject: int, scan: int) -> tuple[sitk.Image, sitk.Image]:
     """Volume (int16) and label map (uint8) of a scan, on one grid."""
-    anatomy = shapes.generator("phantom3d", seed, subject)
+    anatomy = _shapes.generator("phantom3d", seed, subject)
     centre = anatomy.uniform(-4, 4, 3)
     organ = anatomy.uniform([15, 12, 13], [19, 16, 18])
     beside = anatomy.uniform([8, 8, 8], [11, 11, 12])
-    outlines = [shapes.waves(anatomy, size=0.05) for _ in range(2)]
+    outlines = [_shapes.waves(anatomy, size=0.05) for _ in range(2)]
     angles = anatomy.uniform(0, np.pi, 2)
     has_nodule, nodule_at, nodule = (
         anatomy.random() < 0.75,
@@ -46,7 +47,7 @@ def draw(seed: int, subject: int, scan: int) -> tuple[sitk.Image, sitk.Image]:
         anatomy.uniform(3.0, 4.2),
     )
 
-    moment = shapes.generator("phantom3d", seed, subject, "scan", scan)
+    moment = _shapes.generator("phantom3d", seed, subject, "scan", scan)
     spacing = (*np.round([moment.uniform(1.5, 2.2)] * 2, 2), float(np.round(moment.uniform(2.5, 4.0), 2)))
     size = (34, 36, max(14, int(np.ceil(58 / spacing[2]))))
     tilt = np.deg2rad(moment.uniform(8, 20)) if moment.random() < 0.3 else 0.0
@@ -62,13 +63,13 @@ def draw(seed: int, subject: int, scan: int) -> tuple[sitk.Image, sitk.Image]:
 
     label = np.zeros(grid.array_shape, np.uint8)
     neighbour = centre + np.array([organ[0] + 0.75 * beside[0], 2.0, 0.0])
-    label[shapes.blob(points, centre=neighbour, radii=beside, waves=outlines[1], angle=angles[1])] = 2
-    label[shapes.blob(points, centre=centre, radii=organ, waves=outlines[0], angle=angles[0])] = 1
+    label[_shapes.blob(points, centre=neighbour, radii=beside, waves=outlines[1], angle=angles[1])] = 2
+    label[_shapes.blob(points, centre=centre, radii=organ, waves=outlines[0], angle=angles[0])] = 1
     if has_nodule:
         label[np.linalg.norm(points - centre - nodule_at * organ, axis=-1) < nodule] = 3
     body = np.linalg.norm(points / (34.0, 34.0, 40.0), axis=-1) < 1
     level = np.where(body, np.choose(label, [-20.0, 70.0, 130.0, 210.0]), -900.0)
-    texture = 12 * shapes.smooth_noise(moment, grid.array_shape, sigma=1.5) + moment.normal(
+    texture = 12 * _shapes.smooth_noise(moment, grid.array_shape, sigma=1.5) + moment.normal(
         0, 22, grid.array_shape
     )
     volume = images.from_array(np.clip(level + texture, -1024, 1500).astype(np.int16), grid)
@@ -78,28 +79,8 @@ def draw(seed: int, subject: int, scan: int) -> tuple[sitk.Image, sitk.Image]:
 
 
 def cases(root: Path, options: Mapping[str, Any]) -> list[Case]:
-    """All scans; volumes or labels without partner are one error."""
-    found = {
-        folder: {path.name for path in (root / folder).glob("*.nii.gz")} for folder in ("images", "labels")
-    }
-    problems = [
-        f"{root / 'labels' / name}: missing, the image is there"
-        for name in sorted(found["images"] - found["labels"])
-    ]
-    problems += [
-        f"{root / 'images' / name}: missing, the label is there"
-        for name in sorted(found["labels"] - found["images"])
-    ]
-    raise_all(problems, heading=f"{root}: images and labels do not pair")
-    return [
-        Case(
-            case=name.removesuffix(".nii.gz"),
-            subject=name.split("_")[0],
-            images=(f"images/{name}",),
-            labels=(f"labels/{name}",),
-        )
-        for name in sorted(found["images"])
-    ]
+    """All scans; images or labels without partner are one error."""
+    return _pairs.cases(root, ending=".nii.gz")
 
 
 def read_image(root: Path, case: Case, options: Mapping[str, Any]) -> sitk.Image:

@@ -18,8 +18,8 @@ def generator(*key: object) -> np.random.Generator:
 def blob(
     points: np.ndarray,
     *,
-    centre: Sequence[float],
-    radii: Sequence[float],
+    centre: Sequence[float] | np.ndarray,
+    radii: Sequence[float] | np.ndarray,
     waves: np.ndarray,
     angle: float = 0.0,
 ) -> np.ndarray:
