@@ -416,6 +416,8 @@ def test_killed_anywhere_while_a_generated_tree_is_exchanged(embedded: Callable[
         shutil.rmtree("data")
         shutil.copytree("before", "data")
         died = killed_at(step, acquire)
+        place.settle(place.places_of("toy"))
+        assert (TREE / "images/1.txt").is_file(), "the old tree or the new one, never none"
         acquire()
         assert state() == whole, f"killed before touch {step}"
         if not died:
