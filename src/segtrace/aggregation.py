@@ -22,6 +22,8 @@ OVERLAPS = ("dice", "iou", "precision", "recall", "accuracy")
 #: Distances, in which less is better, and the column that holds the worst value of each.
 DISTANCES = {"hd95_mm": "worst_mm", "hd95_voxel": "worst_voxel"}
 METRICS = (*OVERLAPS, *DISTANCES)
+#: The reason of rows of a case that was never segmented, as the scores state it.
+PREDICTION_MISSING = "prediction missing"
 #: How the reason of a row starts whose case was never predicted.
 MISSING = "prediction missing"
 
@@ -75,16 +77,18 @@ def _known(value: Any) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def _row_value(row: Mapping[str, Any], metric: str) -> tuple[float | None, bool]:
-    """(value, whether it stands for an undefined distance) of one row of a ``scores`` table."""
+def _row_value(row: Mapping[str, Any], metric: str) -> tuple[float | None, bool, bool]:
+    """(value, whether it stands for an undefined distance, whether for a missing prediction) of a row."""
+    if PREDICTION_MISSING in row["reason"]:
+        return _worst(row, metric), False, True
     value = _known(row[metric])
     if value is not None or metric not in DISTANCES:
-        return value, False
+        return value, False, False
     reference, prediction = row["tp"] + row["fn"], row["tp"] + row["fp"]
     if (reference == 0) == (prediction == 0):
-        return None, False
-    worst = _known(row[DISTANCES[metric]])
-    return worst, worst is not None
+        return None, False, False
+    worst = _worst(row, metric)
+    return worst, worst is not None, False
 
 
 def _worst(row: Mapping[str, Any], metric: str) -> float | None:
@@ -117,7 +121,7 @@ def case_values(
                     if row is None or str(row.get("reason", "")).startswith(MISSING):
                         entry = (_worst(row or any_row[case, label], metric), False, True)
                     else:
-                        entry = (*_row_value(row, metric), False)
+                        entry = _row_value(row, metric)
                     gathered.setdefault((method, case, label, metric), []).append(entry)
                     values.append(entry)
                 defined = [value for value, _, _ in values if value is not None]

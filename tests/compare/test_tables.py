@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segtrace import layout, tables
-from segtrace.aggregation import case_values, deviation, mean, median
+from segtrace.aggregation import PREDICTION_MISSING, case_values, deviation, mean, median
 from segtrace.cli import main
 from segtrace.compare.tables import best_constants, summarise
 from segtrace.errors import SegtraceError
+from segtrace.metrics import measures
 
 KEYS = {
     "dataset": "toy",
@@ -142,6 +143,24 @@ def test_a_missing_case_counts_as_worst():
     assert summary["b", 1, "dice"]["missing"] == 1
     assert summary["b", 1, "hd95_mm"]["mean"] == DIAGONAL_MM
     assert summary["a", 1, "dice"]["missing"] == 0
+
+
+def test_a_missing_prediction_counts_as_worst_even_of_an_empty_reference():
+    missing = {
+        "dice": 0.0,
+        "iou": 0.0,
+        "precision": 0.0,
+        "recall": 0.0,
+        "accuracy": 0.0,
+        "reason": PREDICTION_MISSING,
+    }
+    rows = [*SCORES[:2], row("a", "c2", 1, tp=0, fp=0, fn=0, **missing)]
+    summary = summary_of(rows, methods=["a"])
+    distance, accuracy = summary["a", 1, "hd95_mm"], summary["a", 1, "accuracy"]
+    assert distance["mean"] == pytest.approx((3 + 6 + DIAGONAL_MM) / 3)
+    assert (distance["missing"], distance["as_worst"], distance["undefined"]) == (1, 0, 0)
+    assert accuracy["mean"] == pytest.approx((0.96 + 0.9) / 3)
+    assert PREDICTION_MISSING == measures.PREDICTION_MISSING
 
 
 def test_label_0_is_the_mean_of_the_labels_of_a_case():
