@@ -24,8 +24,6 @@ DISTANCES = {"hd95_mm": "worst_mm", "hd95_voxel": "worst_voxel"}
 METRICS = (*OVERLAPS, *DISTANCES)
 #: The reason of rows of a case that was never segmented, as the scores state it.
 PREDICTION_MISSING = "prediction missing"
-#: How the reason of a row starts whose case was never predicted.
-MISSING = "prediction missing"
 
 #: How values are aggregated, in words, for tables' readers.
 POLICY = (
@@ -79,7 +77,7 @@ def _known(value: Any) -> float | None:
 
 def _row_value(row: Mapping[str, Any], metric: str) -> tuple[float | None, bool, bool]:
     """(value, whether it stands for an undefined distance, whether for a missing prediction) of a row."""
-    if PREDICTION_MISSING in row["reason"]:
+    if PREDICTION_MISSING in str(row.get("reason", "")):
         return _worst(row, metric), False, True
     value = _known(row[metric])
     if value is not None or metric not in DISTANCES:
@@ -118,8 +116,8 @@ def case_values(
                 values = []
                 for label in labels:
                     row = found.get((method, fold, seed, case, label))
-                    if row is None or str(row.get("reason", "")).startswith(MISSING):
-                        entry = (_worst(row or any_row[case, label], metric), False, True)
+                    if row is None:
+                        entry = (_worst(any_row[case, label], metric), False, True)
                     else:
                         entry = _row_value(row, metric)
                     gathered.setdefault((method, case, label, metric), []).append(entry)

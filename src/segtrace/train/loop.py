@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from segtrace import checkpoint, losses, networks
+from segtrace import device as devices
 from segtrace.digests import digest
 from segtrace.errors import SegtraceError
 from segtrace.files import atomic, hold, read_json, write_json
 from segtrace.progress import progress
 from segtrace.sliding import predict_logits
 from segtrace.train import data, resume, sampling
-from segtrace.train import device as devices
 from segtrace.train.schedule import learning_rate
 
 #: Columns of ``history.csv``; the table's schema has the same.
@@ -50,7 +50,7 @@ def train(
             resume.discard(folder)
             return
         devices.be_deterministic(threads=run["threads"])
-        with devices.lease(threads=run["threads"]) as device:
+        with devices.lease(threads=run["threads"], what="training") as device:
             try:
                 _train(run, folder, device, save_seconds=save_seconds, save_steps=save_steps)
             except torch.OutOfMemoryError as error:

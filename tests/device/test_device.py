@@ -6,12 +6,12 @@ import subprocess
 import sys
 import time
 
-from segtrace.train.device import first_free
+from segtrace.device import first_free
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from segtrace.train.device import first_free
+from segtrace.device import first_free
 with first_free(["gpu-0"], folder=Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
