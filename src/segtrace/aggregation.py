@@ -116,10 +116,8 @@ def case_values(
                 values = []
                 for label in labels:
                     row = found.get((method, fold, seed, case, label))
-                    if row is None:
-                        entry = (_worst(any_row[case, label], metric), False, True)
-                    else:
-                        entry = _row_value(row, metric)
+                    absent = (_worst(any_row[case, label], metric), False, True)
+                    entry = absent if row is None else _row_value(row, metric)
                     gathered.setdefault((method, case, label, metric), []).append(entry)
                     values.append(entry)
                 defined = [value for value, _, _ in values if value is not None]
