@@ -51,6 +51,14 @@ def test_pictures_are_written_as_png_and_the_prepared_grid_on_request(pictures) 
     assert images.read_picture(folder / "a.png").shape == (14, 10)
 
 
+def test_in_bfloat16_nearly_every_voxel_is_the_same(pictures) -> None:
+    exact = images.read_picture(pictures.predict() / "a.png")
+    pictures.write_run(precision="bf16")
+    rounded = images.read_picture(pictures.predict() / "a.png")
+    assert np.mean(exact == rounded) > 0.9
+    assert len(np.unique(exact)) > 1
+
+
 def test_role_and_checkpoint_are_those_of_the_variant(pictures) -> None:
     last, best = pictures.predict("val-last-native-none"), pictures.predict("val-best_val-native-none")
     assert tables.read("predictions", last / "predictions.csv")["case"].tolist() == ["v"]

@@ -23,6 +23,8 @@ def run(arguments: argparse.Namespace) -> None:
     Raises :class:`SegtraceError` where the run is not trained, cases are not prepared, or the variant
     asks for what there is not.
     """
+    import SimpleITK as sitk
+
     from segtrace import digests, files, layout, tables
     from segtrace.errors import SegtraceError
     from segtrace.predict import cases, export
@@ -34,6 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     resolved = _run_json(name, weights)
     folder = layout.predictions(name, variant)
     table = folder / "predictions.csv"
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(resolved["threads"])
     with files.hold(folder, what="predict"):
         jobs, code = _jobs(name, variant, resolved, weights)
         removed = cases.remove_strays(folder, keep=[job.file for job in jobs])
