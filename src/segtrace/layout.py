@@ -7,6 +7,7 @@ The workflow, the commands and the tests all take paths from here. A run is name
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,3 +149,18 @@ def data_docs(dataset: str, gate: str) -> Path:
 def batch_of(case: str, batches: int) -> int:
     """The batch of a case: a hash of its id, so that a new case moves no other."""
     return int(hashlib.sha256(case.encode()).hexdigest()[:8], 16) % batches
+
+
+def any_of(names: Iterable[str]) -> str:
+    """A pattern that matches exactly one of ``names``, and nothing if there are none."""
+    return "|".join(re.escape(name) for name in sorted(set(names))) or "(?!)"
+
+
+def run_pattern(*parts: Iterable[str]) -> str:
+    """A pattern of the names of runs: data sets, recipes, protocols, methods and budgets that there are."""
+    return "/".join(f"(?:{any_of(names)})" for names in parts) + r"/fold-\d+_seed-\d+"
+
+
+def variant_pattern() -> str:
+    """A pattern of the names of variants, without named groups."""
+    return re.sub(r"\?P<\w+>", "?:", VARIANT_PATTERN)

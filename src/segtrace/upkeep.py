@@ -1,4 +1,4 @@
-"""Whether the files that a table vouches for are still there, in a form that Snakemake can act on.
+"""What the workflow asks of the machine, and whether files that a table vouches for are still there.
 
 A batch of cases is one job whose declared output is its table; the cases' own files are named in it.
 When such a file is missing the job must run again, once. Snakemake reruns a job when a parameter
@@ -7,6 +7,7 @@ while a file is missing, and stored by the job when it has succeeded.
 """
 
 import csv
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -42,6 +43,21 @@ def store(table: Path, count: int) -> None:
     if count < 0:
         raise SegtraceError(f"{table}: a count of repairs cannot be {count}")
     write_text(mark(table), f"{count}\n")
+
+
+def set_environment(*, mirror: str | None) -> None:
+    """Let jobs find the ``segtrace`` of the running environment, and the folder of archives if one is given."""
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    if mirror:
+        os.environ["SEGTRACE_MIRROR"] = str(Path(mirror).expanduser())
+
+
+def visible_gpus() -> int:
+    """Number of CUDA devices that jobs may use: those of CUDA_VISIBLE_DEVICES, else all of the machine."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return len([device for device in chosen.split(",") if device.strip() not in ("", "-1")])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 if __name__ == "__main__":

@@ -6,17 +6,12 @@ that the rule's input function has asked for: Snakemake does not look at params 
 """
 
 import csv
-import os
-import re
 import sys
-from pathlib import Path
 
 from segtrace import digests, layout, upkeep
 from segtrace.config import load, runs
 from segtrace.errors import SegtraceError
 
-# Jobs find the `segtrace` of the environment that Snakemake itself runs in.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 CONDA = "../../envs/segtrace.yaml"
 
 
@@ -31,43 +26,26 @@ def readable(function, *arguments, **options):
 CONFIG = readable(load.main_config, dict(config))
 SEEDS = ",".join(str(seed) for seed in CONFIG.seeds)
 ENVIRONMENT = digests.environment_digest()
-if CONFIG.mirror:
-    # By environment, not by params: where the archives lie is no part of what they are.
-    os.environ["SEGTRACE_MIRROR"] = str(Path(CONFIG.mirror).expanduser())
-
-
-def gpus_visible():
-    """Number of CUDA devices that jobs may use, without importing torch."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return len(
-            [device for device in chosen.split(",") if device.strip() not in ("", "-1")]
-        )
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
-
-
-GPUS = gpus_visible()
-
-
-def any_of(names):
-    """A pattern that matches exactly one of `names`; one that matches nothing if there are none."""
-    return "|".join(re.escape(name) for name in sorted(set(names))) or "(?!)"
+# By environment, not by params: where the archives lie is no part of what they are.
+upkeep.set_environment(mirror=CONFIG.mirror)
+GPUS = upkeep.visible_gpus()
 
 
 DATASETS = load.names("datasets")
-RECIPES = any_of(r for d in DATASETS for r in readable(load.dataset, d).recipes)
-PROTOCOLS = any_of(p for d in DATASETS for p in readable(load.dataset, d).protocols)
+RECIPES = [r for d in DATASETS for r in readable(load.dataset, d).recipes]
+PROTOCOLS = [p for d in DATASETS for p in readable(load.dataset, d).protocols]
 
 
 wildcard_constraints:
-    dataset=any_of(DATASETS),
-    recipe=RECIPES,
-    protocol=PROTOCOLS,
-    experiment=any_of(load.names("experiments")),
+    dataset=layout.any_of(DATASETS),
+    recipe=layout.any_of(RECIPES),
+    protocol=layout.any_of(PROTOCOLS),
+    experiment=layout.any_of(load.names("experiments")),
     batch=r"\d{3}",
-    variant=r"(?:test|val|train)-(?:last|best_val)-(?:native|prepared)-[a-z0-9_.]+",
-    run=f"(?:{any_of(DATASETS)})/(?:{RECIPES})/(?:{PROTOCOLS})/(?:{any_of(load.names('methods'))})"
-    rf"/(?:{any_of(load.names('budgets'))})/fold-\d+_seed-\d+",
+    variant=layout.variant_pattern(),
+    run=layout.run_pattern(
+        DATASETS, RECIPES, PROTOCOLS, load.names("methods"), load.names("budgets")
+    ),
 
 
 def final_output():
@@ -286,6 +264,73 @@ def experiment_digest(wildcards):
             list(names.items()),
         ]
     )
+
+
+# --- files that rules read or vouch for ----------------------------------------------------------------
+
+
+def arrays_of(wildcards):
+    """A function from a row of the batch table to the files of that case."""
+    folder = layout.prepared(wildcards.dataset, wildcards.recipe)
+    suffixes = (".json", ".image.npy", ".label.npy")
+    return lambda row: [
+        folder / (row["case"] + s)
+        for s in suffixes
+        if s != ".label.npy" or row["label_sha256"]
+    ]
+
+
+def prepare_repairs(wildcards):
+    """How often missing arrays of the batch were made again."""
+    table = layout.batch_table(
+        wildcards.dataset, wildcards.recipe, int(wildcards.batch)
+    )
+    return upkeep.repairs(table, arrays_of(wildcards))
+
+
+def batch_tables(wildcards):
+    """The tables of all batches of a recipe."""
+    count = load.dataset(wildcards.dataset).batches
+    return [
+        str(layout.batch_table(wildcards.dataset, wildcards.recipe, number))
+        for number in range(count)
+    ]
+
+
+def gates_of(wildcards):
+    """The prepared gates of all recipes that are configured with this protocol."""
+    wanted = (wildcards.dataset, wildcards.protocol)
+    chosen = set()
+    for names in (CONFIG.experiments, load.names("experiments")):
+        found = [readable(load.experiment, name) for name in names]
+        chosen = {e.recipe for e in found if (e.dataset, e.protocol) == wanted}
+        if chosen:
+            break
+    return [
+        str(layout.prepared(wildcards.dataset, recipe) / "gate.json")
+        for recipe in sorted(chosen)
+    ]
+
+
+def label_maps_of(wildcards):
+    """A function from a row of the table to its label map."""
+    folder = layout.predictions(wildcards.run, wildcards.variant)
+    return lambda row: [folder / row["file"]]
+
+
+def predict_repairs(wildcards):
+    """How often missing label maps were made again."""
+    table = layout.predictions(wildcards.run, wildcards.variant) / "predictions.csv"
+    return upkeep.repairs(table, label_maps_of(wildcards))
+
+
+def gates_of_experiment(wildcards):
+    """The gates that the page shows: of the raw data set and of the prepared recipe."""
+    experiment = readable(load.experiment, wildcards.experiment)
+    return [
+        str(layout.index(experiment.dataset) / "gate.json"),
+        str(layout.prepared(experiment.dataset, experiment.recipe) / "gate.json"),
+    ]
 
 
 # --- resources --------------------------------------------------------------------------------------

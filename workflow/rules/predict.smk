@@ -4,18 +4,6 @@ The table is the declared output, marked `update`: a case whose digest holds is 
 """
 
 
-def label_maps_of(wildcards):
-    """A function from a row of the table to its label map."""
-    folder = layout.predictions(wildcards.run, wildcards.variant)
-    return lambda row: [folder / row["file"]]
-
-
-def predict_repairs(wildcards):
-    """How often missing label maps were made again."""
-    table = layout.predictions(wildcards.run, wildcards.variant) / "predictions.csv"
-    return upkeep.repairs(table, label_maps_of(wildcards))
-
-
 rule predict:
     """Segment the cases of one role of a run."""
     input:

@@ -6,25 +6,6 @@ They are not declared themselves: Snakemake would copy the whole batch before ea
 """
 
 
-def arrays_of(wildcards):
-    """A function from a row of the batch table to the files of that case."""
-    folder = layout.prepared(wildcards.dataset, wildcards.recipe)
-    suffixes = (".json", ".image.npy", ".label.npy")
-    return lambda row: [
-        folder / (row["case"] + s)
-        for s in suffixes
-        if s != ".label.npy" or row["label_sha256"]
-    ]
-
-
-def prepare_repairs(wildcards):
-    """How often missing arrays of the batch were made again."""
-    table = layout.batch_table(
-        wildcards.dataset, wildcards.recipe, int(wildcards.batch)
-    )
-    return upkeep.repairs(table, arrays_of(wildcards))
-
-
 rule prepare:
     """Prepare one batch of cases."""
     input:

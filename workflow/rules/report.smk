@@ -1,15 +1,6 @@
 """report: one page an experiment, that opens from disk."""
 
 
-def gates_of_experiment(wildcards):
-    """The gates that the page shows: of the raw data set and of the prepared recipe."""
-    experiment = readable(load.experiment, wildcards.experiment)
-    return [
-        str(layout.index(experiment.dataset) / "gate.json"),
-        str(layout.prepared(experiment.dataset, experiment.recipe) / "gate.json"),
-    ]
-
-
 rule report:
     """Make an experiment's page."""
     input:

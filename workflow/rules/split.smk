@@ -1,21 +1,6 @@
 """split: cases to folds and roles, once every recipe that is used has passed its gate."""
 
 
-def gates_of(wildcards):
-    """The prepared gates of all recipes that are configured with this protocol."""
-    wanted = (wildcards.dataset, wildcards.protocol)
-    chosen = set()
-    for names in (CONFIG.experiments, load.names("experiments")):
-        found = [readable(load.experiment, name) for name in names]
-        chosen = {e.recipe for e in found if (e.dataset, e.protocol) == wanted}
-        if chosen:
-            break
-    return [
-        str(layout.prepared(wildcards.dataset, recipe) / "gate.json")
-        for recipe in sorted(chosen)
-    ]
-
-
 checkpoint split:
     """Assign cases to folds and roles; stop if a subject or an image lies on two sides."""
     input:

@@ -1,15 +1,6 @@
 """validate: the prepared masks against the raw ones, and the gate that `split` waits for."""
 
 
-def batch_tables(wildcards):
-    """The tables of all batches of a recipe."""
-    count = load.dataset(wildcards.dataset).batches
-    return [
-        str(layout.batch_table(wildcards.dataset, wildcards.recipe, number))
-        for number in range(count)
-    ]
-
-
 rule validate:
     """Judge prepared masks: labels kept, volumes, components, alignment."""
     input:
