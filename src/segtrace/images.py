@@ -95,10 +95,9 @@ def read_picture(path: Path) -> np.ndarray:
                 raise SegtraceError(
                     f"{path}: {picture.width} x {picture.height} pixels, more than {MAX_PIXELS}"
                 )
-            if getattr(picture, "n_frames", 1) > 1:
-                raise SegtraceError(
-                    f"{path}: {getattr(picture, 'n_frames', 1)} pages or frames; a picture has one: split it"
-                )
+            pages = getattr(picture, "n_frames", 1)
+            if pages > 1 and picture.format != "MPO":  # an MPO is a camera's photograph with its previews
+                raise SegtraceError(f"{path}: {pages} pages or frames; a picture has one: split it")
             if picture.format == "PNG":  # the checksum of every chunk, which loading alone does not judge
                 with Picture.open(path) as twin:
                     twin.verify()

@@ -296,6 +296,13 @@ def test_pictures_that_would_be_misread_are_refused(tmp_path: Path) -> None:
         assert path.name in str(caught.value)
 
 
+def test_a_photograph_with_its_preview_is_one_picture(tmp_path: Path) -> None:
+    picture = Picture.fromarray(np.full((20, 30, 3), 90, np.uint8))
+    preview = Picture.fromarray(np.zeros((10, 15, 3), np.uint8))
+    picture.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[preview])
+    assert images.read_picture(tmp_path / "a.jpg").shape == (20, 30, 3)
+
+
 @pytest.mark.parametrize("cut", [5, 12, 16, 20, 200])
 def test_a_png_cut_anywhere_is_refused(tmp_path: Path, cut: int) -> None:
     colours = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
