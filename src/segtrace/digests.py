@@ -114,10 +114,10 @@ def code_digest(phase: str, *, extra: Iterable[str] = ()) -> str:
 
 
 def prepared_case(row_digest: str, *, recipe: Mapping[str, Any], code: str) -> str:
-    """Digest of what a prepared case is made from: its indexed bytes, the recipe (as JSON), and
-    ``code``, the code digest of ``prepare`` with the data set's reader.
+    """Digest of what a prepared case is made from: its indexed bytes, the recipe (as JSON; where it comes
+    from is no part of what it does), and ``code``, the code digest of ``prepare`` with the data set's reader.
     """
-    return digest([row_digest, dict(recipe), code])
+    return digest([row_digest, {key: value for key, value in recipe.items() if key != "source"}, code])
 
 
 def environment_digest(lock: Path = Path("envs/requirements.lock")) -> str:

@@ -45,10 +45,14 @@ def store(table: Path, count: int) -> None:
     write_text(mark(table), f"{count}\n")
 
 
-def set_environment(*, mirror: str | None) -> None:
-    """Let jobs find the ``segtrace`` of the running environment, and the folder of archives if one is given."""
+def set_environment(*, mirror: str | None, configured: str | None = None) -> None:
+    """Let jobs find the ``segtrace`` of the running environment, and the folder of archives.
+
+    ``mirror`` is what this run was given, ``configured`` what the configuration file says: a command line
+    wins over the environment variable ``SEGTRACE_MIRROR``, and that over the file.
+    """
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    if mirror:
+    if mirror and (mirror != configured or "SEGTRACE_MIRROR" not in os.environ):
         os.environ["SEGTRACE_MIRROR"] = str(Path(mirror).expanduser())
 
 

@@ -27,7 +27,9 @@ CONFIG = readable(load.main_config, dict(config))
 SEEDS = ",".join(str(seed) for seed in CONFIG.seeds)
 ENVIRONMENT = digests.environment_digest()
 # By environment, not by params: where the archives lie is no part of what they are.
-upkeep.set_environment(mirror=CONFIG.mirror)
+upkeep.set_environment(
+    mirror=CONFIG.mirror, configured=readable(load.main_config).mirror
+)
 GPUS = upkeep.visible_gpus()
 
 
@@ -101,10 +103,11 @@ def split_of(wildcards):
 
 
 def prepared_of(wildcards):
-    """The table of prepared cases of a run. `split` waits for it, so it is current when asked for."""
-    split_of(wildcards)
+    """The table of prepared cases of a run, once `validate` has passed it."""
     run = layout.parse_run(wildcards.run)
-    return str(layout.prepared(run.dataset, run.recipe) / "prepared.csv")
+    return checkpoints.validate.get(
+        dataset=run.dataset, recipe=run.recipe
+    ).output.prepared
 
 
 # --- digests ----------------------------------------------------------------------------------------
@@ -199,12 +202,13 @@ def dataset_digest(*keys):
 
 
 def part_digest(kind, wildcard):
-    """A params function: digest of one recipe or protocol of the data set."""
-    return lambda wildcards: digests.digest(
-        load.dataset(wildcards.dataset).model_dump(mode="json")[kind][
-            wildcards[wildcard]
-        ]
-    )
+    """A params function: digest of one recipe or protocol of the data set, but for where it comes from."""
+
+    def digest(wildcards):
+        part = getattr(load.dataset(wildcards.dataset), kind)[wildcards[wildcard]]
+        return digests.digest(part.model_dump(mode="json", exclude={"source"}))
+
+    return digest
 
 
 def run_digest(wildcards):
@@ -250,19 +254,24 @@ def score_code(wildcards):
     return digests.code_digest("score", extra=[reader_module(dataset)])
 
 
+def score_digest(wildcards):
+    """Digest of what scoring reads of a data set's configuration."""
+    data = load.dataset(layout.parse_run(wildcards.run).dataset)
+    return digests.digest([sorted(data.labels), data.spacing_known, data.options])
+
+
 def experiment_digest(wildcards):
-    """Digest of an experiment's configuration and of what the whole run was asked for."""
+    """Digest of all configuration that an experiment's tables and page show, and of what was asked for."""
     experiment = readable(load.experiment, wildcards.experiment)
-    names = {
-        label: name for label, name in load.dataset(experiment.dataset).labels.items()
-    }
+    shown = [
+        experiment,
+        load.dataset(experiment.dataset),
+        load.load("training", experiment.training),
+        load.load("budgets", CONFIG.budget),
+        *(load.method(method) for method in experiment.methods),
+    ]
     return digests.digest(
-        [
-            experiment.model_dump(mode="json"),
-            CONFIG.budget,
-            CONFIG.seeds,
-            list(names.items()),
-        ]
+        [[item.model_dump(mode="json") for item in shown], CONFIG.budget, CONFIG.seeds]
     )
 
 

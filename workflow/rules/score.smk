@@ -21,6 +21,7 @@ rule score:
         runtime=growing(60),
     params:
         data=reference_digest,
+        config=score_digest,
         code=score_code,
         environment=ENVIRONMENT,
     shell:

@@ -1,7 +1,7 @@
 """validate: the prepared masks against the raw ones, and the gate that `split` waits for."""
 
 
-rule validate:
+checkpoint validate:
     """Judge prepared masks: labels kept, volumes, components, alignment."""
     input:
         tables=batch_tables,

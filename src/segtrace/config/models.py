@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Range = tuple[float, float]
@@ -52,9 +60,9 @@ class Recipe(Model):
     source: str = ""
     orientation: str | None = None
     """Axis code such as RAS for volumes; none for images."""
-    spacing_mm: list[float] | None = None
+    spacing_mm: list[PositiveFloat] | None = None
     """Target spacing in (x, y, z) or (x, y); none keeps each case's own."""
-    size: list[int] | None = None
+    size: list[PositiveInt] | None = None
     """Target size in (x, y[, z]) voxels; the field of view is kept, so spacing follows."""
     image_interpolation: Literal["linear", "bspline"] = "linear"
     antialias: bool = False
@@ -162,6 +170,26 @@ class Dataset(Model):
     notes: list[str] = []
 
     @model_validator(mode="after")
+    def _gate_names_labels(self) -> "Dataset":
+        unknown = sorted(set(self.gate.prevalence) - set(self.labels))
+        if unknown:
+            raise ValueError(
+                f"gate.prevalence names labels {unknown}; the data set has {sorted(self.labels)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _targets_have_the_dimensions(self) -> "Dataset":
+        for name, recipe in self.recipes.items():
+            for key in ("spacing_mm", "size"):
+                target = getattr(recipe, key)
+                if target is not None and len(target) != self.dimensions:
+                    raise ValueError(
+                        f"recipes.{name}.{key} is {target}; the data set has {self.dimensions} dimensions"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _labels_start_at_one(self) -> "Dataset":
         if sorted(self.labels) != list(range(1, len(self.labels) + 1)):
             raise ValueError(f"labels must be 1..n without gaps (0 is background), got {sorted(self.labels)}")
@@ -185,11 +213,11 @@ class Schedule(Model):
 class Crop(Model):
     """Patches for training; without a crop, whole images are used (all of one size)."""
 
-    size: list[int]
+    size: list[PositiveInt]
     """(D, H, W) or (H, W)."""
-    per_case: int = 1
-    foreground: float = 1.0
-    background: float = 0.0
+    per_case: PositiveInt = 1
+    foreground: NonNegativeFloat = 1.0
+    background: NonNegativeFloat = 0.0
     """Weights of drawing the centre among foreground or among background voxels."""
 
 
@@ -251,6 +279,12 @@ class Budget(Model):
     """Keys of a training recipe that this budget replaces, for every recipe."""
     by_training: dict[str, dict[str, Any]] = {}
     """The same for one training recipe by name; it wins over ``training``."""
+
+    @model_validator(mode="after")
+    def _published_changes_nothing(self) -> "Budget":
+        if self.published and (self.training or self.by_training):
+            raise ValueError("a published budget changes nothing: leave out training and by_training")
+        return self
 
 
 class Method(Model):

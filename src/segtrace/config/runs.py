@@ -116,7 +116,8 @@ def resolve(run: layout.RunName, *, threads: int) -> dict[str, Any]:
         "framework": method.framework,
         "framework_options": method.framework_options,
         "training_name": training,
-        "training": training_under(training, run.budget).model_dump(),
+        # Where a recipe comes from is no part of what it does: a note costs no training.
+        "training": training_under(training, run.budget).model_dump(exclude={"source", "notes"}),
         "prepared": str(layout.prepared(run.dataset, run.recipe)),
     }
 

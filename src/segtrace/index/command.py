@@ -31,6 +31,14 @@ def run(arguments: argparse.Namespace) -> None:
             raise SegtraceError(f"{root}: no such folder; run 'segtrace acquire {name}' first")
         cases = datasets.reader(reader).cases(root, data.options)
         left_out = sorted({case.case for case in cases} & set(data.exclude))
+        raise_all(
+            [
+                f"exclude names case {case!r}, which is not there"
+                for case in sorted(set(data.exclude) - set(left_out))
+            ],
+            heading=f"config/datasets/{name}.yaml",
+            remedy="Mend the names under 'exclude', or take them out.",
+        )
         for case in left_out:
             print(f"left out {case}: {data.exclude[case]}")
         jobs = [

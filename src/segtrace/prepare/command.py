@@ -95,6 +95,6 @@ def _run_batch(
             table,
             phase="prepare",
             inputs={"cases": digests.digest([[row["case"], row["digest"]] for row in rows])},
-            configuration=recipe,
+            configuration={key: value for key, value in recipe.items() if key != "source"},
             code=code,
         )

@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     name, chosen = arguments.dataset, arguments.protocol
     data = load.dataset(name)
-    protocol = load.part(name, "protocol", data.protocols, chosen).model_dump(mode="json")
+    protocol = load.part(name, "protocol", data.protocols, chosen).model_dump(mode="json", exclude={"source"})
     where = f"config/datasets/{name}.yaml, protocol {chosen!r}"
     output = layout.split(name, chosen)
     with files.hold(output, what="split"):

@@ -3,7 +3,7 @@
 A state is one safetensors file in ``<run folder>/resume``: weights, optimiser, best weights so far, the
 running loss, and in its metadata the position, the history and the identity of the run. Random numbers
 need no saving, since they are functions of the position. The last two states are kept; a damaged one,
-or one of another run identity, is left aside with a line.
+or one of another run identity, is dropped with a line.
 """
 
 import shutil
@@ -71,14 +71,14 @@ def load(
             metadata = checkpoint.read_metadata(path)
             if metadata["identity"] != identity:
                 print(
-                    f"{path}: of another configuration, data, code or machine; left aside, starting anew",
+                    f"{path}: of another configuration, data, code or machine; dropped, starting anew",
                     flush=True,
                 )
                 discard(folder)
                 return None
             tensors, metadata = checkpoint.load(path)
         except SegtraceError as error:
-            print(f"{error} (the state is left aside)", flush=True)
+            print(f"{error} (the state is dropped)", flush=True)
             path.unlink()
             continue
         network.load_state_dict(_under(tensors, "weights."))
