@@ -211,6 +211,12 @@ def part_digest(kind, wildcard):
     return digest
 
 
+def run_threads(wildcards):
+    """CPU threads of a run: part of its identity, and the same whatever --cores is."""
+    run = layout.parse_run(wildcards.run)
+    return readable(runs.resolve, run, threads=CONFIG.training_threads)["threads"]
+
+
 def run_digest(wildcards):
     """Digest of a run's resolved configuration."""
     return digests.digest(

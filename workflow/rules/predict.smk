@@ -23,7 +23,7 @@ rule predict:
         "logs/benchmark/predict/{run}/{variant}.tsv"
     conda:
         CONDA
-    threads: CONFIG.training_threads
+    threads: run_threads
     resources:
         gpu=min(1, GPUS),
         mem_mb=growing(8000),

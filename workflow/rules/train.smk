@@ -18,7 +18,7 @@ rule train:
     conda:
         CONDA
     # The number of training threads is part of the run and the same whatever --cores is.
-    threads: CONFIG.training_threads
+    threads: run_threads
     resources:
         gpu=min(1, GPUS),
         mem_mb=growing(8000),

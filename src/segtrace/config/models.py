@@ -264,6 +264,8 @@ class Training(Model):
     loss: str = "dice_ce"
     loss_options: dict[str, Any] = {}
     precision: Literal["fp32", "bf16"] = "fp32"
+    threads: PositiveInt | None = None
+    """CPU threads of a training by this recipe; ``training_threads`` of config.yaml by default."""
     validate_every: int = Field(default=10, ge=1)
     """Epochs between validations; the last epoch is always validated."""
     inference: Inference = Inference()

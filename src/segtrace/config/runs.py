@@ -95,6 +95,7 @@ def resolve(run: layout.RunName, *, threads: int) -> dict[str, Any]:
     data = load.dataset(run.dataset)
     method = load.method(run.method)
     training = training_of(run)
+    recipe = training_under(training, run.budget)
     return {
         "run": str(run),
         "dataset": run.dataset,
@@ -104,7 +105,7 @@ def resolve(run: layout.RunName, *, threads: int) -> dict[str, Any]:
         "budget": run.budget,
         "fold": run.fold,
         "seed": run.seed,
-        "threads": threads,
+        "threads": recipe.threads or threads,
         "labels": {str(value): name for value, name in data.labels.items()},
         "network": {
             "name": method.network,
@@ -117,7 +118,7 @@ def resolve(run: layout.RunName, *, threads: int) -> dict[str, Any]:
         "framework_options": method.framework_options,
         "training_name": training,
         # Where a recipe comes from is no part of what it does: a note costs no training.
-        "training": training_under(training, run.budget).model_dump(exclude={"source", "notes"}),
+        "training": recipe.model_dump(exclude={"source", "notes", "threads"}),
         "prepared": str(layout.prepared(run.dataset, run.recipe)),
     }
 
