@@ -28,6 +28,6 @@ rule train:
         config=run_digest,
         code=run_code("train"),
         environment=ENVIRONMENT,
-        training_threads=CONFIG.training_threads,
+        training_threads=run_threads,
     shell:
         "segtrace train {wildcards.run} --threads {params.training_threads} > {log} 2>&1"
