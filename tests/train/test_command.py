@@ -51,7 +51,8 @@ def project(tmp_path, monkeypatch):
 def test_a_run_is_resolved_with_its_cases_and_digests(project):
     run = command.resolve(NAME, threads=2)
     assert run["cases"] == {"train": ["a", "c"], "val": ["b"]}
-    assert (run["seed"], run["threads"], run["network"]["name"]) == (3, 2, "unet")
+    assert (run["seed"], run["network"]["name"]) == (3, "unet")
+    assert run["threads"] == 1  # the recipe's own number wins over the configured one
     assert sorted(run["digests"]) == ["code", "configuration", "data", "environment"]
     assert command.resolve(NAME, threads=2) == run
 
