@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from workflow_helpers import CHAIN, Project, jobs
@@ -46,11 +47,11 @@ def test_dry_run_and_single_target(fresh: Project) -> None:
     assert not (fresh.path / "checkpoints").exists()
 
 
-def test_resources_as_typed_and_snakemake_report(finished: Project) -> None:
-    output = finished.snakemake("--resources", "gpu=2", cores=8)
+def test_resources_as_typed_and_snakemake_report(reference: Project, tmp_path: Path) -> None:
+    output = reference.snakemake("--resources", "gpu=2", cores=8)
     assert "Nothing to be done" in output
-    finished.snakemake("--report", "report.html")
-    assert (finished.path / "report.html").stat().st_size > 10_000
+    reference.snakemake("--report", str(tmp_path / "report.html"))
+    assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
 def test_gpu_cap_of_the_profile_holds_unless_the_command_says_otherwise(fresh: Project) -> None:

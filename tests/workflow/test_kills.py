@@ -12,8 +12,14 @@ pytestmark = pytest.mark.workflow
 @pytest.mark.parametrize("phase", ["prepare", "train", "predict"])
 def test_a_killed_job_is_made_up_for(reference: Project, fresh: Project, phase: str) -> None:
     process = fresh.start()
-    resumable = (lambda: any(fresh.path.glob("checkpoints/**/resume/*.json"))) if phase == "train" else None
-    pid = fresh.wait_for(phase, process, ready=resumable)
+
+    def at_work() -> bool:
+        """Training says its device when Python has started and the first step is near."""
+        return phase != "train" or any(
+            "training on" in log.read_text() for log in fresh.path.glob("logs/train/**/*.log")
+        )
+
+    pid = fresh.wait_for(phase, process, ready=at_work)
     if phase != "train":
         time.sleep(0.4)  # past the start of Python, into the work
     kill(pid)
