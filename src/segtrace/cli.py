@@ -107,6 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
             errno.EACCES: "permission denied; check the owner and mode of that path",
             errno.EROFS: "the file system is read-only",
+            errno.ENOTDIR: "a file lies where a folder is needed; move it away",
+            errno.EISDIR: "a folder lies where a file is needed; move it away",
+            errno.EIO: "the disk or network file system failed to read or write; check it",
             errno.EMFILE: "too many open files; raise the limit with ulimit -n",
         }
         remedy = remedies.get(error.errno or 0)

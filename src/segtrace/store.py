@@ -95,8 +95,13 @@ def open_case(folder: Path, case: str) -> PreparedCase:
             f"{folder}/{case}.*: the prepared case is missing or incomplete; run prepare again"
         )
     image_path, label_path, _ = _paths(folder, case)
-    image = np.load(image_path, mmap_mode="r", allow_pickle=False)
-    label = None if record["label_sha256"] is None else np.load(label_path, mmap_mode="r", allow_pickle=False)
+    try:
+        image = np.load(image_path, mmap_mode="r", allow_pickle=False)
+        label = np.load(label_path, mmap_mode="r", allow_pickle=False) if record["label_sha256"] else None
+    except (OSError, EOFError, ValueError) as error:
+        raise SegtraceError(
+            f"{folder}/{case}.*.npy: damaged ({error}); delete it and run prepare again"
+        ) from None
     return PreparedCase(case=case, image=image, label=label, record=record)
 
 

@@ -225,6 +225,20 @@ SCHEMAS["per_case"] = pa.DataFrameSchema(
 )
 
 
+#: Table → the phase that makes it.
+_MADE_BY = {
+    "cases": "index",
+    "prepared": "validate",
+    "mask_checks": "validate",
+    "split": "split",
+    "history": "train",
+    "predictions": "predict",
+    "scores": "score",
+    "per_case": "compare",
+    "summary": "compare",
+}
+
+
 def columns(table: str) -> list[str]:
     """The columns of a table, in order."""
     return list(SCHEMAS[table].columns)
@@ -282,7 +296,7 @@ def read(table: str, path: Path) -> "pd.DataFrame":
             path, dtype=texts, keep_default_na=False, na_values={n: [""] for n in kinds if n not in texts}
         )
     except FileNotFoundError:
-        raise SegtraceError(f"{path}: no such file") from None
+        raise SegtraceError(f"{path}: no such file; 'segtrace {_MADE_BY[table]}' makes it") from None
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
         raise SegtraceError(f"{path}: not a {table!r} table ({error})") from None
     for name, kind in kinds.items():

@@ -34,7 +34,10 @@ def repairs(table: Path, files_of: Callable[[Mapping[str, str]], Iterable[Path]]
     if not table.is_file():
         return stored  # the job runs anyway: its declared output is missing
     with table.open(encoding="utf-8", newline="") as handle:
-        complete = all(path.is_file() for row in csv.DictReader(handle) for path in files_of(row))
+        try:
+            complete = all(path.is_file() for row in csv.DictReader(handle) for path in files_of(row))
+        except (KeyError, csv.Error):  # a damaged table vouches for nothing
+            complete = False
     return stored if complete else stored + 1
 
 
@@ -45,14 +48,14 @@ def store(table: Path, count: int) -> None:
     write_text(mark(table), f"{count}\n")
 
 
-def set_environment(*, mirror: str | None, configured: str | None = None) -> None:
+def set_environment(*, mirror: str | None, given: bool) -> None:
     """Let jobs find the ``segtrace`` of the running environment, and the folder of archives.
 
-    ``mirror`` is what this run was given, ``configured`` what the configuration file says: a command line
-    wins over the environment variable ``SEGTRACE_MIRROR``, and that over the file.
+    A ``mirror`` that was ``given`` on the command line wins over the environment variable
+    ``SEGTRACE_MIRROR``, and that over the configuration file's.
     """
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    if mirror and (mirror != configured or "SEGTRACE_MIRROR" not in os.environ):
+    if mirror and (given or "SEGTRACE_MIRROR" not in os.environ):
         os.environ["SEGTRACE_MIRROR"] = str(Path(mirror).expanduser())
 
 

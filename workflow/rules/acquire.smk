@@ -10,7 +10,7 @@ checkpoint acquire:
         receipt=update("data/raw/{dataset}.receipt.json"),
     log:
         "logs/acquire/{dataset}.log",
-    retries: 2
+    retries: 1
     conda:
         CONDA
     resources:

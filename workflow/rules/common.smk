@@ -23,13 +23,13 @@ def readable(function, *arguments, **options):
         sys.exit(f"segtrace: {error}")
 
 
+# config/config.yaml is read by segtrace itself, whose errors name file, key and line; Snakemake's `config`
+# holds what the command line gave.
 CONFIG = readable(load.main_config, dict(config))
 SEEDS = ",".join(str(seed) for seed in CONFIG.seeds)
 ENVIRONMENT = digests.environment_digest()
 # By environment, not by params: where the archives lie is no part of what they are.
-upkeep.set_environment(
-    mirror=CONFIG.mirror, configured=readable(load.main_config).mirror
-)
+upkeep.set_environment(mirror=CONFIG.mirror, given="mirror" in config)
 GPUS = upkeep.visible_gpus()
 
 
@@ -205,7 +205,10 @@ def part_digest(kind, wildcard):
     """A params function: digest of one recipe or protocol of the data set, but for where it comes from."""
 
     def digest(wildcards):
-        part = getattr(load.dataset(wildcards.dataset), kind)[wildcards[wildcard]]
+        parts = getattr(load.dataset(wildcards.dataset), kind)
+        part = readable(
+            load.part, wildcards.dataset, wildcard, parts, wildcards[wildcard]
+        )
         return digests.digest(part.model_dump(mode="json", exclude={"source"}))
 
     return digest

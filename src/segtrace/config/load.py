@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from segtrace.config import models
 from segtrace.errors import SegtraceError, raise_all
+from segtrace.files import check_safe_name
 
 ROOT = Path("config")
 KINDS: dict[str, type[models.Model]] = {
@@ -29,11 +30,17 @@ class _Loader(yaml.SafeLoader):
 def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            line = key_node.start_mark.line + 1
+            raise yaml.constructor.ConstructorError(None, None, f"a key must be a plain word (line {line})")
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
         key = loader.construct_object(key_node, deep=deep)
         if key in seen:
             line = key_node.start_mark.line + 1
             raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice (line {line})")
         seen.add(key)
+    loader.flatten_mapping(node)
     return yaml.SafeLoader.construct_mapping(loader, node, deep=deep)
 
 
@@ -46,6 +53,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:
         raise SegtraceError(f"{path}: no such file") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise SegtraceError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SegtraceError(f"{path}: not valid YAML: {error}") from None
     if value is None:
@@ -102,16 +111,16 @@ def validate(model: type[M], value: dict[str, Any], *, where: str) -> M:
 
 def names(kind: str) -> list[str]:
     """Names of all files of a kind: ``datasets``, ``methods``, ``training``, ``budgets``, ``experiments``."""
+    if not ROOT.is_dir():
+        raise SegtraceError(f"no folder 'config' in {Path.cwd()}: run segtrace from the project's root")
     return sorted(path.stem for path in (ROOT / kind).glob("*.yaml"))
 
 
 def load(kind: str, name: str) -> Any:
     """The configuration file ``config/KIND/NAME.yaml``; an unknown name is an error that names the nearest."""
-    path = ROOT / kind / f"{name}.yaml"
+    path = ROOT / kind / f"{check_safe_name(name, what=f'{kind}: the name')}.yaml"
     if not path.is_file():
         known = names(kind)
-        if not ROOT.is_dir():
-            raise SegtraceError(f"no folder 'config' in {Path.cwd()}: run segtrace from the project's root")
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         advice = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known) or 'none'}"
         raise SegtraceError(f"{path}: no such file; {advice}")

@@ -3,23 +3,43 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
 )
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Range = tuple[float, float]
+
+
+def _ordered(ends: tuple[Any, Any]) -> tuple[Any, Any]:
+    if ends[0] > ends[1]:
+        raise ValueError(
+            f"a range goes from its least to its greatest value, this one from {ends[0]} to {ends[1]}"
+        )
+    return ends
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"{twice[0]!r} is given twice")
+    return values
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
+WholeRange = Annotated[tuple[int, int], AfterValidator(_ordered)]
 
 
 class Model(BaseModel):
     """Base of every type here: frozen, and closed to unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 # --- data sets -------------------------------------------------------------------------------------
@@ -87,14 +107,14 @@ class Protocol(Model):
     """A published protocol is followed even where it lets near-identical cases on both sides; tables say so."""
     groups: list[str] | None = None
     """Use only cases whose ``group`` is one of these (for example benign and malignant)."""
-    test_cases: int | None = None
-    validation_cases: int | None = None
-    shuffle_seed: int | None = None
+    test_cases: PositiveInt | None = None
+    validation_cases: NonNegativeInt | None = None
+    shuffle_seed: NonNegativeInt | None = None
     """``last_n``: the last ``test_cases`` of the sorted cases are the test set; the others, shuffled by
     Python's ``random.Random(shuffle_seed)``, give the last ``validation_cases`` to validation."""
     folds: int | None = None
     """``k_fold``: fold k tests on part k."""
-    test_fraction: Fraction | None = None
+    test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     validation_fraction: Fraction | None = None
     seed: int = 0
 
@@ -121,11 +141,11 @@ class Protocol(Model):
 class Gate(Model):
     """What a data set must look like, judged by ``index`` and ``validate``."""
 
-    cases: tuple[int, int] | None = None
+    cases: WholeRange | None = None
     """Least and greatest number of cases, whole or partial copy."""
     spacing_mm: Range | None = None
     """Range of any axis' spacing."""
-    size: tuple[int, int] | None = None
+    size: WholeRange | None = None
     """Range of any axis' size in voxels."""
     prevalence: dict[int, Range] = {}
     """For each label, the range of the fraction of cases that hold it."""
@@ -190,6 +210,12 @@ class Dataset(Model):
         return self
 
     @model_validator(mode="after")
+    def _embedded_is_generated(self) -> "Dataset":
+        if (self.access == "embedded") == bool(self.sources):
+            raise ValueError("access is embedded exactly where there are no sources")
+        return self
+
+    @model_validator(mode="after")
     def _labels_start_at_one(self) -> "Dataset":
         if sorted(self.labels) != list(range(1, len(self.labels) + 1)):
             raise ValueError(f"labels must be 1..n without gaps (0 is background), got {sorted(self.labels)}")
@@ -203,11 +229,17 @@ class Schedule(Model):
     """Learning-rate schedule over epochs."""
 
     kind: Literal["constant", "step", "poly", "cosine"] = "constant"
-    step_epochs: int | None = None
-    gamma: float = 0.5
-    power: float = 0.9
-    minimum: float = 0.0
-    warmup_steps: int = 0
+    step_epochs: PositiveInt | None = None
+    gamma: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    power: PositiveFloat = 0.9
+    minimum: NonNegativeFloat = 0.0
+    warmup_steps: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _step_has_a_length(self) -> "Schedule":
+        if self.kind == "step" and self.step_epochs is None:
+            raise ValueError("a schedule of kind step needs step_epochs")
+        return self
 
 
 class Crop(Model):
@@ -220,6 +252,12 @@ class Crop(Model):
     background: NonNegativeFloat = 0.0
     """Weights of drawing the centre among foreground or among background voxels."""
 
+    @model_validator(mode="after")
+    def _draws_from_somewhere(self) -> "Crop":
+        if self.foreground + self.background == 0:
+            raise ValueError("foreground and background are both 0: no voxel could be a crop's centre")
+        return self
+
 
 class Augmentation(Model):
     """Random changes of a training sample; each ``*_p`` is the probability of applying it."""
@@ -229,21 +267,21 @@ class Augmentation(Model):
     rot90_p: Fraction = 0.0
     """Rotation by k·90°, k in 1..3, in the plane of the last two axes."""
     shift_p: Fraction = 0.0
-    shift: float = 0.1
+    shift: NonNegativeFloat = 0.1
     """Add a value uniform in ±shift."""
     scale_p: Fraction = 0.0
-    scale: float = 0.1
+    scale: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     """Multiply by 1 plus a value uniform in ±scale."""
 
 
 class Inference(Model):
     """Sliding-window prediction."""
 
-    window: list[int] | None = None
+    window: list[PositiveInt] | None = None
     """(D, H, W) or (H, W); the crop's size by default, the whole image without a crop."""
     overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
     weighting: Literal["constant", "gaussian"] = "constant"
-    batch: int = 4
+    batch: PositiveInt = 4
 
 
 class Training(Model):
@@ -255,11 +293,11 @@ class Training(Model):
     cases_per_step: int = Field(default=1, ge=1)
     crop: Crop | None = None
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = 0.0
-    momentum: float = 0.9
+    learning_rate: PositiveFloat
+    weight_decay: NonNegativeFloat = 0.0
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     schedule: Schedule = Schedule()
-    clip_norm: float | None = None
+    clip_norm: PositiveFloat | None = None
     augmentation: Augmentation = Augmentation()
     loss: str = "dice_ce"
     loss_options: dict[str, Any] = {}
@@ -312,8 +350,10 @@ class Experiment(Model):
     recipe: str
     protocol: str
     training: str
-    methods: list[str] = Field(min_length=1)
-    folds: list[int] | Literal["all"] = [0]
+    methods: Annotated[list[str], Field(min_length=1), AfterValidator(_distinct)]
+    folds: (
+        Annotated[list[NonNegativeInt], Field(min_length=1), AfterValidator(_distinct)] | Literal["all"]
+    ) = [0]
     role: Literal["test", "val"] = "test"
     grid: Literal["native", "prepared"] = "native"
     checkpoint: Literal["last", "best_val"] = "last"
@@ -323,9 +363,9 @@ class Experiment(Model):
 class Config(Model):
     """``config/config.yaml``: what to run."""
 
-    experiments: list[str] = Field(min_length=1)
+    experiments: Annotated[list[str], Field(min_length=1), AfterValidator(_distinct)]
     budget: str = "smoke"
-    seeds: list[int] = Field(default=[0], min_length=1)
+    seeds: Annotated[list[NonNegativeInt], Field(min_length=1), AfterValidator(_distinct)] = [0]
     training_threads: int = Field(default=2, ge=1)
     """CPU threads of a training: part of a run's identity, whatever ``--cores`` says."""
     mirror: str | None = None

@@ -82,6 +82,8 @@ def training_under(training: str, budget: str) -> models.Training:
     """A training recipe with a budget's changes."""
     recipe: models.Training = load.load("training", training)
     limits: models.Budget = load.load("budgets", budget)
+    for name in limits.by_training:
+        load.load("training", name)  # a misspelt recipe would be trained unchanged under the budget's name
     changes = merged(limits.training, limits.by_training.get(training, {}))
     where = f"config/training/{training}.yaml with config/budgets/{budget}.yaml"
     return load.validate(models.Training, merged(recipe.model_dump(), changes), where=where)
@@ -93,7 +95,14 @@ def resolve(run: layout.RunName, *, threads: int) -> dict[str, Any]:
     This, with the cases and digests that the command adds, is ``run.json``: all that ``train`` reads.
     """
     data = load.dataset(run.dataset)
+    protocol: models.Protocol = load.part(run.dataset, "protocol", data.protocols, run.protocol)
+    if run.fold >= protocol.fold_count:
+        raise SegtraceError(
+            f"{run}: protocol {run.protocol!r} of {run.dataset} has folds 0 to {protocol.fold_count - 1}"
+        )
     method = load.method(run.method)
+    if method.framework is None and method.framework_options:
+        raise SegtraceError(f"config/methods/{run.method}.yaml: framework_options without a framework")
     training = training_of(run)
     recipe = training_under(training, run.budget)
     return {

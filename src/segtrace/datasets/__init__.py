@@ -12,11 +12,13 @@ and an embedded one ``generate(root, options)``. Only the module that is asked f
 
 import difflib
 import importlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from segtrace.errors import SegtraceError
+from segtrace.errors import SegtraceError, raise_all
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,20 @@ class Case:
     images: tuple[str, ...]
     labels: tuple[str, ...]
     group: str = ""
+
+
+#: What to do about a raw folder that is not as published: it is the user's, so nothing overwrites it.
+REFETCH = "Mend the folder, or move it and its receipt (data/raw/NAME.receipt.json) away and run 'segtrace acquire NAME' again."
+
+
+def check_options(options: Mapping[str, Any], *, known: Sequence[str]) -> None:
+    """Refuse options that a reader does not know, each with the nearest known one."""
+    problems = []
+    for key in sorted(set(options) - set(known)):
+        near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+        advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
+        problems.append(f"unknown option {key!r}: {advice}")
+    raise_all(problems, heading="options of the reader", remedy="Mend 'options' in the data set's YAML file.")
 
 
 def module_name(name: str) -> str:

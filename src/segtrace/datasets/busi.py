@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from segtrace import images
-from segtrace.datasets import Case
+from segtrace.datasets import REFETCH, Case, check_options
 from segtrace.errors import SegtraceError, raise_all
 
 FOLDER = "Dataset_BUSI_with_GT"
@@ -28,6 +28,7 @@ _GREY = np.array([0.299, 0.587, 0.114])
 
 def cases(root: Path, options: Mapping[str, Any]) -> list[Case]:
     """All images with their masks, ids such as ``benign_0004``; images or masks without partner are one error."""
+    check_options(options, known=("unequal_second_mask",))
     pictures: dict[tuple[str, int], str] = {}
     masks: dict[tuple[str, int], list[tuple[int, str]]] = {}
     problems = []
@@ -56,7 +57,7 @@ def cases(root: Path, options: Mapping[str, Any]) -> list[Case]:
         problems.append(f"{root / pictures[group, number]}: has no mask")
     for group, number in sorted(masks.keys() - pictures.keys()):
         problems.append(f"{root / masks[group, number][0][1]}: a mask without an image")
-    raise_all(problems, heading=f"{root}: not the layout of BUSI", remedy="Unpack the archive again.")
+    raise_all(problems, heading=f"{root}: not the layout of BUSI", remedy=REFETCH)
     return [
         Case(
             case=f"{group}_{number:04d}",
@@ -129,4 +130,11 @@ def read_label(root: Path, case: Case, options: Mapping[str, Any]) -> tuple[sitk
             columns = (np.arange(union.shape[1]) + 0.5) * further.shape[1] / union.shape[1]
             further = further[rows.astype(int)][:, columns.astype(int)]
         union = union | further
+    if union.any() == (case.group == "normal"):
+        found = (
+            "a normal image with a lesion in its mask"
+            if union.any()
+            else f"a {case.group} image with an empty mask"
+        )
+        raise SegtraceError(f"{root / case.labels[0]}: {found}; fetch it again, or exclude the case")
     return images.picture_image(union.astype(np.uint8)), notes

@@ -12,7 +12,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from segtrace import images
-from segtrace.datasets import Case
+from segtrace.datasets import REFETCH, Case, check_options
 from segtrace.errors import raise_all
 from segtrace.files import read_json
 
@@ -21,6 +21,7 @@ FOLDER = "Task04_Hippocampus"
 
 def cases(root: Path, options: Mapping[str, Any]) -> list[Case]:
     """The labelled cases, sorted by name; missing and unlisted files are one error."""
+    check_options(options, known=())
     listed, problems = _listed(root / FOLDER / "dataset.json")
     for folder in ("imagesTr", "labelsTr"):
         found = {
@@ -34,9 +35,7 @@ def cases(root: Path, options: Mapping[str, Any]) -> list[Case]:
             f"{root / FOLDER / folder / name}: there, but not in dataset.json"
             for name in sorted(found - listed)
         ]
-    raise_all(
-        problems, heading=f"{root}: the files do not fit dataset.json", remedy="Unpack the archive again."
-    )
+    raise_all(problems, heading=f"{root}: the files do not fit dataset.json", remedy=REFETCH)
     return [
         Case(
             case=name.removesuffix(".nii.gz"),

@@ -3,11 +3,15 @@
 import argparse
 import os
 
+from segtrace.options import at_least_one
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("dataset", help="name of a file in config/datasets")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (all cores)")
+    parser.add_argument(
+        "--workers", type=at_least_one, default=os.cpu_count() or 1, help="processes (all cores)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -86,7 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
         docs, title = layout.data_docs(name, "index"), f"index {name}"
         results = gates.judge(
             gate.population(rows, labels=sorted(data.labels)),
-            gate.expectations(demands, labels=data.labels),
+            gate.expectations(demands, labels=data.labels, excluded=len(left_out)),
             title=title,
             docs=docs,
         )

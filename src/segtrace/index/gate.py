@@ -31,11 +31,17 @@ def population(rows: Sequence[Mapping[str, Any]], *, labels: Sequence[int]) -> l
     return result
 
 
-def expectations(gate: Mapping[str, Any], *, labels: Mapping[int, str]) -> list[Expectation]:
-    """The expectations of a data set; ``gate`` is a :class:`segtrace.config.models.Gate` as a mapping."""
+def expectations(
+    gate: Mapping[str, Any], *, labels: Mapping[int, str], excluded: int = 0
+) -> list[Expectation]:
+    """The expectations of a data set; ``gate`` is a :class:`segtrace.config.models.Gate` as a mapping.
+
+    ``excluded`` cases were left out on purpose and count as there.
+    """
     found = [unique("each case once", "case"), unique("each image file once", "files")]
     if gate["cases"] is not None:
-        found.append(row_count("number of cases", *gate["cases"]))
+        low, high = (max(0, end - excluded) for end in gate["cases"])
+        found.append(row_count("number of cases" + (f", {excluded} excluded" if excluded else ""), low, high))
     if gate["spacing_mm"] is not None:
         low, high = gate["spacing_mm"]
         # A hundredth of a per cent: headers store spacings in single precision.

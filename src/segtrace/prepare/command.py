@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from segtrace.options import at_least_one
+
 if TYPE_CHECKING:
     from segtrace.config.models import Dataset
 
@@ -14,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", help="name of a file in config/datasets")
     parser.add_argument("recipe", help="one of the data set's recipes")
     parser.add_argument("--batch", type=int, help="only this batch of cases, from 0; all by default")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (all cores)")
+    parser.add_argument(
+        "--workers", type=at_least_one, default=os.cpu_count() or 1, help="processes (all cores)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

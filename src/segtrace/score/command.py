@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from segtrace.options import at_least_one
+
 if TYPE_CHECKING:
     from segtrace.config.models import Dataset
     from segtrace.layout import RunName, Variant
@@ -17,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "variant", metavar="VARIANT", help="ROLE-CHECKPOINT-GRID-CORRUPTION, such as test-last-native-none"
     )
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (all cores)")
+    parser.add_argument(
+        "--workers", type=at_least_one, default=os.cpu_count() or 1, help="processes (all cores)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

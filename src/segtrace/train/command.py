@@ -3,6 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from segtrace.options import at_least_one
+
 if TYPE_CHECKING:
     from segtrace.layout import RunName
 
@@ -12,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="DATASET/RECIPE/PROTOCOL/METHOD/BUDGET/fold-K_seed-S")
     parser.add_argument(
         "--threads",
-        type=int,
+        type=at_least_one,
         metavar="N",
         help="CPU threads, part of the run's identity (default: training_threads in config/config.yaml)",
     )

@@ -37,6 +37,10 @@ def load(run: Mapping[str, Any]) -> dict[str, LoadedCase]:
     for case in [*run["cases"]["train"], *run["cases"]["val"]]:
         try:
             opened[case] = store.open_case(folder, case)
+            if not store.is_intact(folder, case, digest=opened[case].record["digest"]):
+                problems.append(
+                    f"{folder}/{case}.*.npy: not the bytes that were prepared; delete them and prepare again"
+                )
         except SegtraceError as error:
             problems.append(str(error))
     whole = sum(entry.image.nbytes for entry in opened.values())

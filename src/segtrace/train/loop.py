@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from segtrace import checkpoint, losses, networks
 from segtrace import device as devices
 from segtrace.digests import digest
-from segtrace.errors import SegtraceError
+from segtrace.errors import SegtraceError, raise_all
 from segtrace.files import atomic, hold, read_json, write_json
 from segtrace.progress import progress
 from segtrace.sliding import predict_logits
@@ -90,6 +90,7 @@ def _train(
         sampling.torch_seed("network", seed)
     )  # a stream of its own: equal weights in any framework
     network = _create(run).to(device)
+    _check_sizes(run, network)
     # measured on a CPU with bfloat16 units: a quarter faster in 2-D, a tenth in 3-D; no gain in float32 or on GPUs
     layout = torch.contiguous_format
     if device.type == "cpu" and training["precision"] == "bf16":
@@ -197,6 +198,26 @@ def _create(run: Mapping[str, Any]) -> nn.Module:
         out_channels=spec["out_channels"],
         spatial_dims=spec["spatial_dims"],
         **spec["options"],
+    )
+
+
+def _check_sizes(run: Mapping[str, Any], network: nn.Module) -> None:
+    """Refuse a crop or a window that the network cannot take, before the first step."""
+    training, divisor = run["training"], int(getattr(network, "divisor", 1))
+    sides = {
+        "crop.size": (training["crop"] or {}).get("size"),
+        "inference.window": training["inference"]["window"],
+    }
+    raise_all(
+        [
+            f"training.{key} is {size}: {run['network']['name']} takes {run['network']['spatial_dims']} sides, "
+            f"each a multiple of {divisor}"
+            for key, size in sides.items()
+            if size is not None
+            and (len(size) != run["network"]["spatial_dims"] or any(n % divisor for n in size))
+        ],
+        heading=f"{run['run']}: cannot train",
+        remedy=f"Mend config/training/{run['training_name']}.yaml or the budget.",
     )
 
 

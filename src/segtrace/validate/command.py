@@ -4,12 +4,16 @@ import argparse
 import os
 from typing import Any
 
+from segtrace.options import at_least_one
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("dataset", help="name of a file in config/datasets")
     parser.add_argument("recipe", help="one of the data set's recipes")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (all cores)")
+    parser.add_argument(
+        "--workers", type=at_least_one, default=os.cpu_count() or 1, help="processes (all cores)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
