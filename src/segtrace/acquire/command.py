@@ -252,7 +252,12 @@ def _embedded(name: str, data: "models.Dataset", places: "place.Places", code: s
         place.write_receipt(places, receipt)
         return receipt
     with place.fresh_folder(places) as folder:
-        datasets.reader(data.reader or name).generate(folder, data.options)
+        module = datasets.reader(data.reader or name)
+        if not hasattr(module, "generate"):
+            raise SegtraceError(
+                f"config/datasets/{name}.yaml: access is embedded, but reader {module.__name__} generates nothing"
+            )
+        module.generate(folder, data.options)
         made = place.measure(folder)
         new = place.receipt_of(name, licence=_licence(data), archives=[], files=made, generator=generator)
         edits = place.edits(places.tree, made) if there else []

@@ -211,8 +211,8 @@ class Dataset(Model):
 
     @model_validator(mode="after")
     def _embedded_is_generated(self) -> "Dataset":
-        if (self.access == "embedded") == bool(self.sources):
-            raise ValueError("access is embedded exactly where there are no sources")
+        if self.access == "embedded" and self.sources:
+            raise ValueError("an embedded data set is generated: it has no sources")
         return self
 
     @model_validator(mode="after")
