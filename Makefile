@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUN := $(BIN)/snakemake --cores $(CORES)
+LOCKED := { code=$$?; if ls .snakemake/locks/* > /dev/null 2>&1; then echo "A lock is left in .snakemake/locks. If no other run is at work in this folder, free it with: make unlock" >&2; fi; exit $$code; }
 WITH_MIRROR := $(if $(MIRROR),mirror=$(MIRROR))
 
 .DEFAULT_GOAL := help
@@ -26,7 +27,7 @@ $(STAMP): envs/requirements.lock pyproject.toml
 install: $(STAMP)  ## create .venv from the lock (done once, by every target that needs it)
 
 demo: $(STAMP)  ## run the whole chain on the embedded phantoms and say where the reports lie
-	$(RUN) --config experiments=demo_2d,demo_3d
+	$(RUN) --config experiments=demo_2d,demo_3d || $(LOCKED)
 	@echo; echo "Reports, to open in a browser:"; for e in demo_2d demo_3d; do echo "  file://$(CURDIR)/reports/$$e/index.html"; done
 
 test: $(STAMP)  ## all tests but the slow proofs: no network, under 12 minutes on two cores
@@ -48,11 +49,11 @@ format: $(STAMP)  ## put code and rules into the project's form
 	$(BIN)/snakefmt Snakefile workflow/rules
 
 hippocampus: $(STAMP)  ## the smallest real experiment: downloads 27 MB, or MIRROR=<folder>
-	$(RUN) --config experiments=hippocampus $(WITH_MIRROR)
+	$(RUN) --config experiments=hippocampus $(WITH_MIRROR) || $(LOCKED)
 	@echo; echo "Report: file://$(CURDIR)/reports/hippocampus/index.html"
 
 busi: $(STAMP)  ## U-Net on breast ultrasound: downloads about 200 MB, or MIRROR=<folder>
-	$(RUN) --config experiments=busi $(WITH_MIRROR)
+	$(RUN) --config experiments=busi $(WITH_MIRROR) || $(LOCKED)
 	@echo; echo "Report: file://$(CURDIR)/reports/busi/index.html"
 
 unlock: $(STAMP)  ## free the lock that a killed Snakemake left (only when none is running here)
