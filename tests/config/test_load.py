@@ -1,0 +1,143 @@
+"""Configuration: what is refused, and how it is said."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from segtrace import layout
+from segtrace.config import load, models, runs
+from segtrace.errors import SegtraceError
+
+ROOT = Path(__file__).parents[2]
+RUN = "phantom2d/size96/random/unet_tiny/smoke/fold-0_seed-0"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "config"
+
+
+def edit(path: Path, **values: object) -> None:
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | values))
+
+
+@pytest.mark.parametrize("kind", sorted(load.KINDS))
+def test_every_committed_file_is_valid(project: Path, kind: str) -> None:
+    assert load.names(kind)
+    for name in load.names(kind):
+        assert isinstance(load.load(kind, name), load.KINDS[kind])
+
+
+def test_every_experiment_resolves_under_every_budget(project: Path) -> None:
+    for name in load.names("experiments"):
+        for budget in load.names("budgets"):
+            for run in runs.runs_of(name, budget=budget, seeds=[0]):
+                resolved = runs.resolve(run, threads=2)
+                assert resolved["run"] == str(run)
+                assert layout.parse_run(str(run)) == run
+
+
+def test_an_unknown_key_names_the_nearest_at_any_depth(project: Path) -> None:
+    edit(project / "experiments/busi.yaml", protokol="x")
+    with pytest.raises(
+        SegtraceError, match=r"busi\.yaml.*\n.*unknown key 'protokol': did you mean 'protocol'"
+    ):
+        load.experiment("busi")
+    edit(project / "training/demo_2d.yaml", augmentation={"flipp_p": 0.5})
+    with pytest.raises(SegtraceError, match=r"'augmentation\.flipp_p': did you mean 'flip_p'"):
+        load.load("training", "demo_2d")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title: a\ntitle: b\n", "key 'title' is given twice"),
+        ("title: [a\n", "not valid YAML"),
+        ("- a\n", "expected keys and values, found list"),
+        ("? [a, b]\n: c\n", "a key must be a plain word"),
+        ("title: a\n", "key 'network' is missing"),
+    ],
+)
+def test_a_faulty_file_is_one_readable_error(project: Path, text: str, message: str) -> None:
+    (project / "methods/unet.yaml").write_text(text)
+    with pytest.raises(SegtraceError, match=message):
+        load.method("unet")
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"learning_rate": float("inf")}, "learning_rate"),
+        ({"weight_decay": -1}, "weight_decay"),
+        ({"clip_norm": 0}, "clip_norm"),
+        ({"schedule": {"kind": "step"}}, "schedule"),
+        ({"crop": {"size": [0, 64]}}, "crop.size"),
+        ({"crop": {"size": [64, 64], "foreground": 0}}, "crop"),
+        ({"inference": {"batch": 0}}, "inference.batch"),
+    ],
+)
+def test_values_that_cannot_be_trained_with_are_refused(project: Path, values: dict, key: str) -> None:
+    edit(project / "training/demo_2d.yaml", **values)
+    with pytest.raises(SegtraceError, match=key.replace(".", r"\.")):
+        load.load("training", "demo_2d")
+
+
+def test_a_budget_that_names_no_recipe_is_refused(project: Path) -> None:
+    edit(project / "budgets/smoke.yaml", by_training={"demo2d": {"epochs": 1}})
+    with pytest.raises(SegtraceError, match="did you mean 'demo_2d'"):
+        runs.resolve(layout.parse_run(RUN), threads=1)
+
+
+def test_a_published_budget_changes_nothing(project: Path) -> None:
+    edit(project / "budgets/paper.yaml", training={"epochs": 1})
+    with pytest.raises(SegtraceError, match="a published budget changes nothing"):
+        load.load("budgets", "paper")
+
+
+def test_a_fold_that_there_is_not_is_refused(project: Path) -> None:
+    with pytest.raises(SegtraceError, match="folds 0 to 0"):
+        runs.resolve(layout.parse_run(RUN.replace("fold-0", "fold-3")), threads=1)
+
+
+def test_experiments_may_not_disagree_on_a_run(project: Path) -> None:
+    shutil.copy(project / "experiments/demo_2d.yaml", project / "experiments/other.yaml")
+    edit(project / "experiments/other.yaml", training="busi_unet")
+    with pytest.raises(SegtraceError, match="experiments disagree on the training"):
+        runs.training_of(layout.parse_run(RUN))
+
+
+def test_where_a_recipe_comes_from_is_no_part_of_a_run(project: Path) -> None:
+    before = runs.resolve(layout.parse_run(RUN), threads=1)
+    edit(project / "training/demo_2d.yaml", source="elsewhere", notes=["a note"])
+    assert runs.resolve(layout.parse_run(RUN), threads=1) == before
+
+
+def test_command_line_values_are_lists_too(project: Path) -> None:
+    config = load.main_config({"experiments": "busi,demo_2d", "seeds": "0,3"})
+    assert (config.experiments, config.seeds) == (["busi", "demo_2d"], [0, 3])
+    with pytest.raises(SegtraceError, match="0 is given twice"):
+        load.main_config({"seeds": "0,0"})
+    with pytest.raises(SegtraceError, match="seeds"):
+        load.main_config({"seeds": -1})
+
+
+def test_names_are_file_names(project: Path) -> None:
+    with pytest.raises(SegtraceError, match="cannot be used as a file name"):
+        load.experiment("../experiments/busi")
+
+
+def test_outside_a_project_the_remedy_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SegtraceError, match="run segtrace from the project's root"):
+        load.names("datasets")
+
+
+def test_a_gate_speaks_of_labels_that_there_are() -> None:
+    value = yaml.safe_load((ROOT / "config/datasets/phantom2d.yaml").read_text())
+    value["gate"]["prevalence"] = {7: [0, 1]}
+    with pytest.raises(SegtraceError, match=r"names labels \[7\]"):
+        load.validate(models.Dataset, value, where="x")
