@@ -95,6 +95,9 @@ def main() -> None:
     if {"hippocampus", "busi"} & set(arguments.what) and arguments.mirror is None:
         parser.error("hippocampus and busi need --mirror")
     mirror = f"MIRROR={arguments.mirror.resolve()}" if arguments.mirror else ""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
     rows: list[tuple[str, str]] = []
     with tempfile.TemporaryDirectory(prefix="segtrace-chain-") as name:
         first = clone(Path(name), "first")
@@ -144,9 +147,6 @@ def main() -> None:
                 "byte-identical" if not different else f"{len(different)} differ: {', '.join(different[:5])}"
             )
             rows.append((f"two fresh clones, --cores 1 and --cores 2: {len(found[0])} files", verdict))
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
     shown = " ".join(
         ["python benchmarks/chain.py", *arguments.what, *(["--mirror FOLDER"] if mirror else [])]
     )

@@ -4,7 +4,8 @@ A :class:`SegtraceError` is printed as it stands, without a traceback: it says w
 file or under which key, with the values, and what to do. Several faults are collected and shown at once.
 """
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Sequence
 
 
 class SegtraceError(Exception):
@@ -23,3 +24,9 @@ def raise_all(problems: Sequence[str], *, heading: str, remedy: str = "") -> Non
     if remedy:
         lines.append(remedy)
     raise SegtraceError("\n".join(lines))
+
+
+def advice(name: str, known: Collection[str], *, otherwise: str = "there are") -> str:
+    """What to say of an unknown ``name``: the nearest known one, or all of them after ``otherwise``."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"{otherwise}: {', '.join(known) or 'none'}"

@@ -31,15 +31,14 @@ def check_safe_name(name: str, *, what: str) -> str:
 
 
 @contextmanager
-def atomic(path: Path, mode: str = "w", *, suffix: str = "") -> Iterator[IO[Any]]:
+def atomic(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary file beside ``path`` and rename it to ``path`` when the block succeeds.
 
-    ``suffix`` keeps a file ending that a library goes by. On any failure, a full disk included, the
-    temporary file is removed and an earlier file under ``path`` stays as it was.
+    On any failure, a full disk included, the temporary file is removed and an earlier file under ``path`` stays as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=suffix or ".tmp")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
     try:
         encoding = None if "b" in mode else "utf-8"
@@ -47,25 +46,6 @@ def atomic(path: Path, mode: str = "w", *, suffix: str = "") -> Iterator[IO[Any]
         with os.fdopen(descriptor, mode, encoding=encoding, newline=newline) as handle:
             yield handle
             handle.flush()
-            os.fsync(handle.fileno())
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def atomic_path(path: Path, *, suffix: str) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` for libraries that write by name; rename it on success."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=suffix)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         temporary.chmod(0o644)
         os.replace(temporary, path)

@@ -46,7 +46,6 @@ DAMAGE = (
     ValueError,
     OverflowError,
     IndexError,
-    NotImplementedError,
     RuntimeError,
 )
 

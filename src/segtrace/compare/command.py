@@ -2,12 +2,12 @@
 
 import argparse
 
+from segtrace.options import add_experiment
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("experiment", help="name of a file in config/experiments")
-    parser.add_argument("--budget", help="budget of the runs (default: config/config.yaml)")
-    parser.add_argument("--seeds", help="seeds of the runs, joined by commas (default: config/config.yaml)")
+    add_experiment(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

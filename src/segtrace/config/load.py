@@ -1,6 +1,5 @@
 """Reading configuration files, with errors that name the file, the key and the nearest known key."""
 
-import difflib
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -9,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from segtrace.config import models
-from segtrace.errors import SegtraceError, raise_all
+from segtrace.errors import SegtraceError, advice, raise_all
 from segtrace.files import check_safe_name
 
 ROOT = Path("config")
@@ -86,9 +85,8 @@ def _explain(model: type[BaseModel], error: Any) -> str:
     if error["type"] == "extra_forbidden":
         owner = _model_at(model, location)
         known = list(owner.model_fields) if owner is not None else []
-        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-        advice = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-        return f"unknown key {key!r}: {advice}"
+        hint = advice(str(location[-1]), known, otherwise="known keys")
+        return f"unknown key {key!r}: {hint}"
     if error["type"] == "missing":
         return f"key {key!r} is missing"
     message = error["msg"].removeprefix("Value error, ")
@@ -121,9 +119,8 @@ def load(kind: str, name: str) -> Any:
     path = ROOT / kind / f"{check_safe_name(name, what=f'{kind}: the name')}.yaml"
     if not path.is_file():
         known = names(kind)
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        advice = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known) or 'none'}"
-        raise SegtraceError(f"{path}: no such file; {advice}")
+        hint = advice(name, known)
+        raise SegtraceError(f"{path}: no such file; {hint}")
     return _load_cached(kind, path, path.stat().st_mtime_ns)
 
 
@@ -167,7 +164,6 @@ def main_config(overrides: dict[str, Any] | None = None) -> models.Config:
 def part(owner: str, kind: str, parts: dict[str, Any], name: str) -> Any:
     """``parts[name]``: a recipe or protocol of a data set; an unknown name is an error naming the nearest."""
     if name not in parts:
-        near = difflib.get_close_matches(name, list(parts), n=1, cutoff=0.5)
-        advice = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(parts)}"
-        raise SegtraceError(f"{ROOT}/datasets/{owner}.yaml: no {kind} {name!r}; {advice}")
+        hint = advice(name, list(parts))
+        raise SegtraceError(f"{ROOT}/datasets/{owner}.yaml: no {kind} {name!r}; {hint}")
     return parts[name]

@@ -10,7 +10,6 @@ A reader maps a published layout to cases and knows its traps; everything after 
 and an embedded one ``generate(root, options)``. Only the module that is asked for is imported.
 """
 
-import difflib
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from segtrace.errors import SegtraceError, raise_all
+from segtrace.errors import SegtraceError, advice, raise_all
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,8 @@ def check_options(options: Mapping[str, Any], *, known: Sequence[str]) -> None:
     """Refuse options that a reader does not know, each with the nearest known one."""
     problems = []
     for key in sorted(set(options) - set(known)):
-        near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-        advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
-        problems.append(f"unknown option {key!r}: {advice}")
+        hint = advice(str(key), known, otherwise="known")
+        problems.append(f"unknown option {key!r}: {hint}")
     raise_all(problems, heading="options of the reader", remedy="Mend 'options' in the data set's YAML file.")
 
 
@@ -59,7 +57,6 @@ def names() -> list[str]:
 def reader(name: str) -> ModuleType:
     """The reader module ``name``; an unknown name is an error that names the nearest."""
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.5)
-        advice = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names())}"
-        raise SegtraceError(f"no reader {name!r} in segtrace.datasets; {advice}")
+        hint = advice(name, names())
+        raise SegtraceError(f"no reader {name!r} in segtrace.datasets; {hint}")
     return importlib.import_module(module_name(name))

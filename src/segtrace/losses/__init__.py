@@ -4,13 +4,12 @@ What it builds is a function ``loss(logits, target) -> scalar``: logits are (N, 
 the target holds class numbers 0..K-1, (N, D, H, W) or (N, H, W), of any integer type.
 """
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from segtrace.errors import SegtraceError
+from segtrace.errors import SegtraceError, advice
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,9 +26,8 @@ def names() -> list[str]:
 def module_of(name: str) -> str:
     """The dotted name of the module that holds the loss ``name``; an unknown name names the nearest."""
     if name not in _MODULES:
-        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.5)
-        advice = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names())}"
-        raise SegtraceError(f"no loss {name!r}; {advice}")
+        hint = advice(name, names())
+        raise SegtraceError(f"no loss {name!r}; {hint}")
     return f"segtrace.losses.{_MODULES[name]}"
 
 

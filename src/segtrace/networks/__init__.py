@@ -17,14 +17,13 @@ Only the module of a network that is asked for is imported, so listing them is q
 """
 
 import ast
-import difflib
 import importlib
 import inspect
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtrace.errors import SegtraceError
+from segtrace.errors import SegtraceError, advice
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,9 +44,8 @@ def names() -> list[str]:
 def module_of(name: str) -> str:
     """The dotted name of the module that holds the network ``name``; an unknown name names the nearest."""
     if name not in _MODULES:
-        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.5)
-        advice = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names())}"
-        raise SegtraceError(f"no network {name!r}; {advice}")
+        hint = advice(name, names())
+        raise SegtraceError(f"no network {name!r}; {hint}")
     return f"segtrace.networks.{_MODULES[name]}"
 
 
@@ -75,9 +73,8 @@ def create(
     ]
     for option in options:
         if option not in known:
-            near = difflib.get_close_matches(option, known, n=1, cutoff=0.5)
-            advice = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(known) or 'none'}"
-            raise SegtraceError(f"network {name!r} has no option {option!r}; {advice}")
+            hint = advice(option, known, otherwise="it has")
+            raise SegtraceError(f"network {name!r} has no option {option!r}; {hint}")
     network: nn.Module = build(
         in_channels=in_channels, out_channels=out_channels, spatial_dims=spatial_dims, **options
     )
