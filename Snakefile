@@ -31,11 +31,20 @@ include: "workflow/rules/predict.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/targets.smk"
 
 
 localrules:
     all,
+    index_all,
+    prepare_all,
+    split_all,
+    train_all,
+    predict_all,
+    score_all,
+    compare_all,
     acquire,
     split,
     compare,
+    overview,
     report,

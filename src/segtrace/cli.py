@@ -1,4 +1,4 @@
-"""The ``segtrace`` command: one subcommand a phase, and lists of what there is.
+"""The ``segtrace`` command: one subcommand a phase, those of trust, and lists of what there is.
 
 Phases are imported only when they run, so that ``segtrace --help`` answers at once.
 """
@@ -28,6 +28,17 @@ PHASES = {
     "compare": "make an experiment's tables",
     "report": "make an experiment's page",
 }
+#: Command → one line of help; each is a module of ``segtrace.trace`` with the same two functions.
+TRUST = {
+    "explain": "print the chain of a number, from the table's cell back to the raw files and the archive",
+    "why": "say which digest would make a file be made again",
+    "status": "say of every configured output whether it still holds",
+    "reproduce": "recompute a number from raw data in a clean folder, and compare",
+    "sync": "after git checkout, or git clone and dvc pull: make Snakemake agree with what is there",
+    "pin": "write data/raw/NAME.dvc: pin a data set's raw files with DVC",
+    "export": "pack an experiment as a Workflow Run RO-Crate",
+    "doctor": "look at this machine and say what would give trouble",
+}
 LISTS = {
     "datasets": "list the data sets",
     "networks": "list the registered networks",
@@ -47,6 +58,10 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
         sub = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         if name == command:
             importlib.import_module(f"segtrace.{name}.command").add_arguments(sub)
+    for name, text in TRUST.items():
+        sub = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        if name == command:
+            importlib.import_module(f"segtrace.trace.{name}").add_arguments(sub)
     for name, text in LISTS.items():
         sub = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         sub.add_argument("--json", action="store_true", help="print JSON")
@@ -90,6 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.command in LISTS:
             _list(arguments.command, as_json=arguments.json)
+        elif arguments.command in TRUST:
+            importlib.import_module(f"segtrace.trace.{arguments.command}").run(arguments)
         else:
             importlib.import_module(f"segtrace.{arguments.command}.command").run(arguments)
     except SegtraceError as error:

@@ -1,4 +1,4 @@
-"""Digests: of values, of a phase's code, of the environment, of a folder's state; and provenance records.
+"""Digests: of values, of a phase's code, of the environment.
 
 A code digest covers the import closure of a phase's roots inside this package, over the syntax tree
 without comments and docstrings: a changed comment changes nothing, a changed line of any module that
@@ -9,30 +9,46 @@ closure; the caller adds that module.
 import ast
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from segtrace.files import sha256_file, write_json
+from segtrace.files import sha256_file
 
 PACKAGE = Path(__file__).parent
 
-#: The modules from which each phase's code is reached. Commands are left out on purpose: they read
-#: configuration, whose resolved content has a digest of its own.
+#: The modules from which a phase's code is reached. A phase that writes tables also depends on their form.
 PHASE_ROOTS: dict[str, tuple[str, ...]] = {
-    "acquire": ("segtrace.acquire.fetch", "segtrace.acquire.unpack", "segtrace.acquire.place"),
-    "index": ("segtrace.index.build", "segtrace.index.gate"),
-    "prepare": ("segtrace.prepare.cases",),
-    "validate": ("segtrace.validate.masks", "segtrace.validate.gate"),
-    "split": ("segtrace.split.protocols",),
-    "train": ("segtrace.train.loop",),
-    "predict": ("segtrace.predict.cases", "segtrace.predict.export"),
-    "score": ("segtrace.score.cases",),
-    "compare": ("segtrace.compare.tables",),
-    "report": ("segtrace.report.page",),
+    "acquire": ("segtrace.acquire.command",),
+    "index": ("segtrace.index.command", "segtrace.tables"),
+    "prepare": ("segtrace.prepare.command", "segtrace.tables"),
+    "validate": ("segtrace.validate.command", "segtrace.tables"),
+    "split": ("segtrace.split.command", "segtrace.tables"),
+    "train": ("segtrace.train.command",),
+    "predict": ("segtrace.predict.command", "segtrace.tables"),
+    "score": ("segtrace.score.command", "segtrace.tables"),
+    "compare": ("segtrace.compare.command", "segtrace.tables"),
+    "report": ("segtrace.report.command", "segtrace.tables"),
 }
+#: What one case depends on, where a job redoes only the cases that need it: not the form of the table.
+CASE_ROOTS: dict[str, tuple[str, ...]] = {
+    "prepare": ("segtrace.prepare.cases",),
+    "predict": ("segtrace.predict.cases", "segtrace.predict.export"),
+}
+#: Modules whose work is itself part of what a job is compared by, so that their code need not be: resolved
+#: configuration, paths, digests; the reading of tables, whose content counts; and what only shows or ends.
+CUT = (
+    "segtrace.config",
+    "segtrace.trace",
+    "segtrace.digests",
+    "segtrace.seen",
+    "segtrace.layout",
+    "segtrace.tables",
+    "segtrace.errors",
+    "segtrace.options",
+    "segtrace.progress",
+)
 
 
 def digest(value: Any) -> str:
@@ -87,13 +103,20 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def closure(roots: Iterable[str]) -> list[Path]:
-    """Files of this package that ``roots`` (module names) reach by import, sorted."""
+def closure(roots: Iterable[str], *, cut: Iterable[str] = ()) -> list[Path]:
+    """Files of this package that ``roots`` (module names) reach by import, sorted.
+
+    The search does not enter modules of ``cut``, unless one is a root itself.
+    """
+    cut = tuple(cut)
     waiting, seen = list(roots), set[Path]()
+    entered = set(waiting)
     while waiting:
         module = waiting.pop()
         path = _module_file(module)
         if path is None or path in seen:
+            continue
+        if module not in entered and any(module == name or module.startswith(name + ".") for name in cut):
             continue
         seen.add(path)
         waiting.extend(_parse(path, _stamp(path))[1])
@@ -102,15 +125,31 @@ def closure(roots: Iterable[str]) -> list[Path]:
     return sorted(seen)
 
 
+def _modules(roots: Iterable[str]) -> dict[str, str]:
+    files = closure(roots, cut=CUT)
+    found = {str(path.relative_to(PACKAGE)): _parse(path, _stamp(path))[0][:16] for path in files}
+    for folder in sorted({path.parent / "templates" for path in files}):
+        found |= {
+            str(path.relative_to(PACKAGE)): sha256_file(path)[:16]
+            for path in folder.glob("*")
+            if path.is_file()
+        }
+    return found
+
+
+def code_of(phase: str, *, extra: Iterable[str] = ()) -> dict[str, str]:
+    """File of this package → digest of its code, for all that a phase and the ``extra`` modules reach."""
+    return _modules([*PHASE_ROOTS[phase], *extra])
+
+
 def code_digest(phase: str, *, extra: Iterable[str] = ()) -> str:
     """Digest of a phase's code: the closure of its roots and of the ``extra`` modules, and their templates."""
-    files = closure([*PHASE_ROOTS[phase], *extra])
-    parts = {str(path.relative_to(PACKAGE)): _parse(path, _stamp(path))[0] for path in files}
-    for folder in sorted({path.parent / "templates" for path in files}):
-        parts |= {
-            str(path.relative_to(PACKAGE)): sha256_file(path) for path in folder.glob("*") if path.is_file()
-        }
-    return digest(parts)
+    return digest(code_of(phase, extra=extra))
+
+
+def case_code(phase: str, *, extra: Iterable[str] = ()) -> str:
+    """Digest of the code that makes one case of ``prepare`` or ``predict``."""
+    return digest(_modules([*CASE_ROOTS[phase], *extra]))
 
 
 def prepared_case(row_digest: str, *, recipe: Mapping[str, Any], code: str) -> str:
@@ -126,46 +165,3 @@ def environment_digest(lock: Path = Path("envs/requirements.lock")) -> str:
         return "none"
     lines = (line.split("#")[0].strip() for line in lock.read_text(encoding="utf-8").splitlines())
     return digest(sorted(line for line in lines if line))
-
-
-def tree_signature(folder: Path) -> str:
-    """Digest of a folder's state: path, size, mtime and ctime of each file; 'absent' without a folder.
-
-    It reads no content. The change time is in it because no tool can set it back: a file replaced by
-    one with an older modification time, or edited in place with its times restored, still shows.
-    """
-    if not folder.is_dir():
-        return "absent"
-    rows: list[tuple[str, int, int, int]] = []
-    for root, folders, names in os.walk(folder):
-        folders.sort()
-        for name in names:
-            path = os.path.join(root, name)
-            status = os.lstat(path)
-            rows.append(
-                (os.path.relpath(path, folder), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-            )
-    return digest(sorted(rows))
-
-
-def write_record(
-    output: Path,
-    *,
-    phase: str,
-    inputs: Mapping[str, Any],
-    configuration: Any,
-    code: str,
-    environment: str | None = None,
-) -> None:
-    """Write ``<output>.prov.json``: what ``output`` was made from. It holds no time and no machine path."""
-    write_json(
-        output.with_name(output.name + ".prov.json"),
-        {
-            "output": output.name,
-            "phase": phase,
-            "inputs": dict(inputs),
-            "configuration": digest(configuration),
-            "code": code,
-            "environment": environment if environment is not None else environment_digest(),
-        },
-    )

@@ -19,6 +19,11 @@ RUN_PATTERN = (
 )
 VARIANT_PATTERN = r"(?P<role>test|val|train)-(?P<checkpoint>last|best_val)-(?P<grid>native|prepared)-(?P<corruption>[a-z0-9_.]+)"
 
+#: Tables of all experiments, one folder each; the joined tables lie at its top.
+RESULTS = Path("results")
+#: Checkpoint of a variant → file in the run's folder.
+WEIGHTS = {"last": "weights.safetensors", "best_val": "best_val.safetensors"}
+
 
 @dataclass(frozen=True)
 class RunName:
@@ -133,7 +138,7 @@ def scores(name: str | RunName, variant: str | Variant) -> Path:
 
 def results(experiment: str) -> Path:
     """Deterministic tables of an experiment."""
-    return Path("results") / experiment
+    return RESULTS / experiment
 
 
 def report(experiment: str) -> Path:

@@ -1,51 +1,15 @@
-"""What the workflow asks of the machine, and whether files that a table vouches for are still there.
+"""What the workflow asks of the machine: the running environment, its GPUs, and who works in this folder."""
 
-A batch of cases is one job whose declared output is its table; the cases' own files are named in it.
-When such a file is missing the job must run again, once. Snakemake reruns a job when a parameter
-differs from the recorded one, so the parameter is a count of repairs: one higher than the stored count
-while a file is missing, and stored by the job when it has succeeded.
-"""
-
-import csv
+import fcntl
 import os
+import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import IO, Any
 
-from segtrace.errors import SegtraceError
-from segtrace.files import write_text
-
-
-def mark(table: Path) -> Path:
-    """Where the count of repairs of a table's files is stored: disposable state, not versioned."""
-    return Path(".segtrace/repairs") / str(table).replace("/", "~")
-
-
-def repairs(table: Path, files_of: Callable[[Mapping[str, str]], Iterable[Path]]) -> int:
-    """The count of repairs that a job's parameter carries.
-
-    ``files_of`` gives the files of one row of ``table``. The count is one more than the stored count
-    if any of them is missing, so that the job runs; otherwise it is the stored count.
-    """
-    try:
-        stored = int(mark(table).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        stored = 0
-    if not table.is_file():
-        return stored  # the job runs anyway: its declared output is missing
-    with table.open(encoding="utf-8", newline="") as handle:
-        try:
-            complete = all(path.is_file() for row in csv.DictReader(handle) for path in files_of(row))
-        except (KeyError, csv.Error):  # a damaged table vouches for nothing
-            complete = False
-    return stored if complete else stored + 1
-
-
-def store(table: Path, count: int) -> None:
-    """Store the count of repairs after a job has succeeded."""
-    if count < 0:
-        raise SegtraceError(f"{table}: a count of repairs cannot be {count}")
-    write_text(mark(table), f"{count}\n")
+SNAKEMAKE_LOCKS = Path(".snakemake/locks")
+PRESENCE = Path(".segtrace/locks/workflow.lock")
+_held: list[IO[Any]] = []
 
 
 def set_environment(*, mirror: str | None, given: bool) -> None:
@@ -67,5 +31,33 @@ def visible_gpus() -> int:
     return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
-if __name__ == "__main__":
-    store(Path(sys.argv[1]), int(sys.argv[2]))
+def be_present() -> str:
+    """Be known to be at work in this folder until the process ends, and free the lock of a Snakemake that died.
+
+    Every Snakemake holds a shared ``flock``, which the kernel frees when it ends, however it ends. If one
+    that was killed has left its own lock, and no other process holds the ``flock``, nobody is at work
+    here, and that lock is removed. Returns a line to print, or nothing. Where the last to be here ran on
+    another machine, nothing is removed: not every network file system shares such locks.
+    """
+    PRESENCE.parent.mkdir(parents=True, exist_ok=True)
+    handle = PRESENCE.open("a+", encoding="utf-8")
+    _held.append(handle)  # closed by the end of the process, and not before
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    handle.seek(0)
+    host, said = socket.gethostname(), ""
+    left = sorted(SNAKEMAKE_LOCKS.glob("*.lock")) if handle.read().strip() == host else []
+    if left:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            for lock in left:
+                lock.unlink(missing_ok=True)
+            said = "segtrace: a run was killed in this folder; the lock that it left is freed"
+        fcntl.flock(handle, fcntl.LOCK_SH)
+    handle.seek(0)
+    handle.truncate()
+    handle.write(f"{host}\n")
+    handle.flush()
+    return said

@@ -17,7 +17,8 @@ checkpoint acquire:
         mem_mb=growing(1000),
         runtime=growing(240),
     params:
-        config=dataset_digest("sources", "options", "access"),
-        code=reader_code("acquire"),
+        config=configuration("acquire"),
+        code=code("acquire"),
+        held=held("acquire"),
     shell:
         "segtrace acquire {wildcards.dataset} > {log} 2>&1"

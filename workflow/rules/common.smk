@@ -1,16 +1,15 @@
 """What all rules share: the checked configuration, the targets, wildcards, and the digests.
 
-Content decides what reruns: digests of data, code, configuration and environment travel as `params`.
-A digest that reads a file is a function of wildcards alone, and the file is a checkpoint's output
-that the rule's input function has asked for: Snakemake does not look at params that take `input`.
+Content decides what reruns: digests of data, code, configuration and environment travel as `params`,
+computed by `segtrace.trace`, which writes the same into each output's provenance record.
 """
 
-import csv
 import sys
 
 from segtrace import digests, layout, upkeep
 from segtrace.config import load, runs
 from segtrace.errors import SegtraceError
+from segtrace.trace import check, identity, jobs
 
 CONDA = "../../envs/segtrace.yaml"
 
@@ -27,10 +26,12 @@ def readable(function, *arguments, **options):
 # holds what the command line gave.
 CONFIG = readable(load.main_config, dict(config))
 SEEDS = ",".join(str(seed) for seed in CONFIG.seeds)
-ENVIRONMENT = digests.environment_digest()
+ENVIRONMENT = f"environment:{digests.environment_digest()}"
 # By environment, not by params: where the archives lie is no part of what they are.
 upkeep.set_environment(mirror=CONFIG.mirror, given="mirror" in config)
 GPUS = upkeep.visible_gpus()
+if workflow.is_main_process:
+    readable(check.greet, CONFIG)
 
 
 DATASETS = load.names("datasets")
@@ -50,28 +51,14 @@ wildcard_constraints:
     ),
 
 
-def final_output():
-    """Everything that the configuration asks for.
+def final_output(phase="report"):
+    """Everything that the configuration asks for, up to a phase.
 
-    Not the reports alone: a checkpoint or a score that was deleted is made again even where all that
+    Not the last files alone: a checkpoint or a score that was deleted is made again even where all that
     was made from it is still there.
     """
-    targets = []
-    for name in CONFIG.experiments:
-        experiment = readable(load.experiment, name)
-        targets.append(layout.report(name))
-        targets.append(layout.cases(experiment.dataset))
-        targets.append(
-            layout.prepared(experiment.dataset, experiment.recipe) / "prepared.csv"
-        )
-        targets.append(layout.split(experiment.dataset, experiment.protocol))
-        for pattern in (
-            "checkpoints/{run}/weights.safetensors",
-            "predictions/{run}/{variant}/predictions.csv",
-            "scores/{run}/{variant}.csv",
-        ):
-            targets += experiment_files(name, pattern)
-    return sorted({str(target) for target in targets})
+    wanted = readable(jobs.configured, CONFIG, until=phase)
+    return [str(jobs.outputs(job)[0]) for job in wanted]
 
 
 def experiment_files(experiment, pattern):
@@ -91,7 +78,12 @@ def receipt_of(wildcards):
 
 def cases_of(wildcards):
     """The index of a data set, once `index` has run."""
-    return checkpoints.index.get(dataset=wildcards.dataset).output.cases
+    dataset = (
+        layout.parse_run(wildcards.run).dataset
+        if hasattr(wildcards, "run")
+        else wildcards.dataset
+    )
+    return checkpoints.index.get(dataset=dataset).output.cases
 
 
 def split_of(wildcards):
@@ -110,200 +102,88 @@ def prepared_of(wildcards):
     ).output.prepared
 
 
-# --- digests ----------------------------------------------------------------------------------------
+# --- params: what decides that a job runs again ---------------------------------------------------------
+#
+# Each is a text that begins with its name: Snakemake compares params as a set of values. Each is a function
+# of wildcards alone: Snakemake records nothing of one that takes `input`. One that reads the output of
+# another rule asks for that rule first, which must be a checkpoint.
 
 
-def rows(path):
-    """A table as a list of dictionaries."""
-    with open(path, encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
+def run_variant(make):
+    """A job of a run and a variant."""
+    return lambda wildcards: make(wildcards.run, wildcards.variant)
 
 
-def raw_state(wildcards):
-    """State of the raw files: names, sizes, times. Asked for once `acquire` has run."""
-    receipt_of(wildcards)
-    return digests.tree_signature(layout.raw(wildcards.dataset))
+JOBS = {
+    "acquire": lambda wildcards: jobs.acquire(wildcards.dataset),
+    "index": lambda wildcards: jobs.index(wildcards.dataset),
+    "prepare": lambda wildcards: jobs.prepare(
+        wildcards.dataset, wildcards.recipe, int(wildcards.batch)
+    ),
+    "validate": lambda wildcards: jobs.validate(wildcards.dataset, wildcards.recipe),
+    "split": lambda wildcards: jobs.split(wildcards.dataset, wildcards.protocol),
+    "train": lambda wildcards: jobs.train(wildcards.run),
+    "predict": run_variant(jobs.predict),
+    "score": run_variant(jobs.score),
+    "compare": lambda wildcards: jobs.Job("compare", wildcards.experiment),
+    "overview": lambda wildcards: jobs.Job("overview", jobs.OVERVIEW),
+    "report": lambda wildcards: jobs.Job("report", wildcards.experiment),
+}
+NEEDS = {
+    "index": [receipt_of],
+    "prepare": [cases_of],
+    "validate": [cases_of],
+    "split": [cases_of],
+    "train": [split_of, prepared_of],
+    "predict": [split_of, prepared_of],
+    "score": [split_of, cases_of],
+}
 
 
-def cases_digest(wildcards):
-    """Digest of every case of a data set."""
-    return digests.digest(
-        [[row["case"], row["digest"]] for row in rows(cases_of(wildcards))]
+def param(name, phase, compute):
+    """A params function: `name:` and what `compute` says of the job, once its checkpoints are there."""
+
+    def value(wildcards):
+        for need in NEEDS.get(phase, []):
+            need(wildcards)
+        return f"{name}:{readable(compute, JOBS[phase](wildcards), CONFIG)}"
+
+    return value
+
+
+def data(phase):
+    """Digest of the content of the inputs that checkpoints made."""
+    return param("data", phase, identity.settled)
+
+
+def configuration(phase):
+    """Digest of the configuration that the job reads, resolved."""
+    return param(
+        "configuration",
+        phase,
+        lambda job, config: digests.digest(identity.configuration(job, config)),
     )
 
 
-def batch_digest(wildcards):
-    """Digest of the cases of one batch."""
-    count = load.dataset(wildcards.dataset).batches
-    chosen = [
-        [row["case"], row["digest"]]
-        for row in rows(cases_of(wildcards))
-        if layout.batch_of(row["case"], count) == int(wildcards.batch)
-    ]
-    return digests.digest(chosen)
-
-
-def members(wildcards, roles):
-    """(case, role) of a run's fold, for the given roles."""
-    fold = str(layout.parse_run(wildcards.run).fold)
-    table = rows(split_of(wildcards))
-    return [
-        (row["case"], row["role"])
-        for row in table
-        if row["fold"] == fold and row["role"] in roles
-    ]
-
-
-def training_digest(wildcards):
-    """Digest of the arrays that a run is trained and validated on."""
-    arrays = {
-        row["case"]: [row["image_sha256"], row["label_sha256"]]
-        for row in rows(prepared_of(wildcards))
-    }
-    return digests.digest(
-        [
-            [case, role, arrays.get(case)]
-            for case, role in members(wildcards, ("train", "val"))
-        ]
+def code(phase):
+    """Digest of the code that the job runs, with the reader, network, loss and framework that are its own."""
+    return param(
+        "code", phase, lambda job, config: digests.digest(identity.code(job, config))
     )
 
 
-def prediction_digest(wildcards):
-    """Digest of the images that a variant segments."""
-    role = layout.parse_variant(wildcards.variant).role
-    arrays = {
-        row["case"]: [row["image_sha256"], row["digest"]]
-        for row in rows(prepared_of(wildcards))
-    }
-    return digests.digest(
-        [[case, arrays.get(case)] for case, _ in members(wildcards, (role,))]
-    )
+def held(phase):
+    """Whether the outputs that are there hold: their bytes, and what they were made from."""
+    return param(check.HELD, phase, check.held)
 
 
-def reference_digest(wildcards):
-    """Digest of the cases that a variant is scored against."""
-    run = layout.parse_run(wildcards.run)
-    role = layout.parse_variant(wildcards.variant).role
-    table = rows(checkpoints.index.get(dataset=run.dataset).output.cases)
-    known = {row["case"]: row["digest"] for row in table}
-    return digests.digest(
-        [[case, known.get(case)] for case, _ in members(wildcards, (role,))]
-    )
-
-
-def dataset_digest(*keys):
-    """A params function: digest of the named keys of the data set's configuration."""
-    return lambda wildcards: digests.digest(
-        [
-            readable(load.dataset, wildcards.dataset).model_dump(mode="json")[key]
-            for key in keys
-        ]
-    )
-
-
-def part_digest(kind, wildcard):
-    """A params function: digest of one recipe or protocol of the data set, but for where it comes from."""
-
-    def digest(wildcards):
-        parts = getattr(load.dataset(wildcards.dataset), kind)
-        part = readable(
-            load.part, wildcards.dataset, wildcard, parts, wildcards[wildcard]
-        )
-        return digests.digest(part.model_dump(mode="json", exclude={"source"}))
-
-    return digest
+# --- threads and files that rules read -----------------------------------------------------------------
 
 
 def run_threads(wildcards):
     """CPU threads of a run: part of its identity, and the same whatever --cores is."""
     run = layout.parse_run(wildcards.run)
     return readable(runs.resolve, run, threads=CONFIG.training_threads)["threads"]
-
-
-def run_digest(wildcards):
-    """Digest of a run's resolved configuration."""
-    return digests.digest(
-        readable(
-            runs.resolve,
-            layout.parse_run(wildcards.run),
-            threads=CONFIG.training_threads,
-        )
-    )
-
-
-def reader_code(phase):
-    """A params function: digest of a phase's code with the data set's reader."""
-    return lambda wildcards: digests.code_digest(
-        phase, extra=[reader_module(wildcards.dataset)]
-    )
-
-
-def reader_module(dataset):
-    """The module that reads a data set."""
-    return f"segtrace.datasets.{load.dataset(dataset).reader or dataset}"
-
-
-def run_code(phase):
-    """A params function: digest of a phase's code with the run's own network and loss."""
-
-    def code(wildcards):
-        run = readable(
-            runs.resolve,
-            layout.parse_run(wildcards.run),
-            threads=CONFIG.training_threads,
-        )
-        return digests.code_digest(phase, extra=runs.modules_of(run))
-
-    return code
-
-
-def score_code(wildcards):
-    """Digest of the scoring code with the data set's reader."""
-    dataset = layout.parse_run(wildcards.run).dataset
-    return digests.code_digest("score", extra=[reader_module(dataset)])
-
-
-def score_digest(wildcards):
-    """Digest of what scoring reads of a data set's configuration."""
-    data = load.dataset(layout.parse_run(wildcards.run).dataset)
-    return digests.digest([sorted(data.labels), data.spacing_known, data.options])
-
-
-def experiment_digest(wildcards):
-    """Digest of all configuration that an experiment's tables and page show, and of what was asked for."""
-    experiment = readable(load.experiment, wildcards.experiment)
-    shown = [
-        experiment,
-        load.dataset(experiment.dataset),
-        load.load("training", experiment.training),
-        load.load("budgets", CONFIG.budget),
-        *(load.method(method) for method in experiment.methods),
-    ]
-    return digests.digest(
-        [[item.model_dump(mode="json") for item in shown], CONFIG.budget, CONFIG.seeds]
-    )
-
-
-# --- files that rules read or vouch for ----------------------------------------------------------------
-
-
-def arrays_of(wildcards):
-    """A function from a row of the batch table to the files of that case."""
-    folder = layout.prepared(wildcards.dataset, wildcards.recipe)
-    suffixes = (".json", ".image.npy", ".label.npy")
-    return lambda row: [
-        folder / (row["case"] + s)
-        for s in suffixes
-        if s != ".label.npy" or row["label_sha256"]
-    ]
-
-
-def prepare_repairs(wildcards):
-    """How often missing arrays of the batch were made again."""
-    table = layout.batch_table(
-        wildcards.dataset, wildcards.recipe, int(wildcards.batch)
-    )
-    return upkeep.repairs(table, arrays_of(wildcards))
 
 
 def batch_tables(wildcards):
@@ -328,18 +208,6 @@ def gates_of(wildcards):
         str(layout.prepared(wildcards.dataset, recipe) / "gate.json")
         for recipe in sorted(chosen)
     ]
-
-
-def label_maps_of(wildcards):
-    """A function from a row of the table to its label map."""
-    folder = layout.predictions(wildcards.run, wildcards.variant)
-    return lambda row: [folder / row["file"]]
-
-
-def predict_repairs(wildcards):
-    """How often missing label maps were made again."""
-    table = layout.predictions(wildcards.run, wildcards.variant) / "predictions.csv"
-    return upkeep.repairs(table, label_maps_of(wildcards))
 
 
 def gates_of_experiment(wildcards):

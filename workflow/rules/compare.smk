@@ -1,4 +1,4 @@
-"""compare: the tables of one experiment."""
+"""compare: the tables of one experiment, and those of all experiments joined."""
 
 
 rule compare:
@@ -19,10 +19,45 @@ rule compare:
         mem_mb=growing(1000),
         runtime=growing(30),
     params:
-        config=experiment_digest,
-        code=lambda wildcards: digests.code_digest("compare"),
+        config=configuration("compare"),
+        code=code("compare"),
         environment=ENVIRONMENT,
+        held=held("compare"),
         budget=CONFIG.budget,
         seeds=SEEDS,
     shell:
         "segtrace compare {wildcards.experiment} --budget {params.budget} --seeds {params.seeds} > {log} 2>&1"
+
+
+rule overview:
+    """Join the tables of all configured experiments, for `dvc metrics` and `dvc plots`."""
+    input:
+        metrics=[f"results/{name}/metrics.json" for name in CONFIG.experiments],
+        histories=sorted(
+            {
+                path
+                for name in CONFIG.experiments
+                for path in experiment_files(name, "checkpoints/{run}/history.csv")
+            }
+        ),
+    output:
+        metrics="results/metrics.json",
+        histories="results/histories.csv",
+    log:
+        "logs/compare/overview.log",
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(30),
+    params:
+        config=configuration("overview"),
+        code=code("overview"),
+        environment=ENVIRONMENT,
+        held=held("overview"),
+        experiments=",".join(CONFIG.experiments),
+        budget=CONFIG.budget,
+        seeds=SEEDS,
+    shell:
+        "segtrace compare --experiments {params.experiments} --budget {params.budget} --seeds {params.seeds}"
+        " > {log} 2>&1"

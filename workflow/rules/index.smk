@@ -19,17 +19,10 @@ checkpoint index:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        raw=raw_state,
-        config=dataset_digest(
-            "dimensions",
-            "labels",
-            "channels",
-            "options",
-            "exclude",
-            "gate",
-            "spacing_known",
-        ),
-        code=reader_code("index"),
+        data=data("index"),
+        config=configuration("index"),
+        code=code("index"),
         environment=ENVIRONMENT,
+        held=held("index"),
     shell:
         "segtrace index {wildcards.dataset} --workers {threads} > {log} 2>&1"

@@ -29,11 +29,11 @@ rule predict:
         mem_mb=growing(8000),
         runtime=growing(120),
     params:
-        data=prediction_digest,
-        config=run_digest,
-        code=run_code("predict"),
+        data=data("predict"),
+        config=configuration("predict"),
+        code=code("predict"),
         environment=ENVIRONMENT,
-        repairs=predict_repairs,
+        held=held("predict"),
+        training_threads=run_threads,
     shell:
-        "( segtrace predict {wildcards.run} {wildcards.variant}"
-        " && python -m segtrace.upkeep {output.table} {params.repairs} ) > {log} 2>&1"
+        "segtrace predict {wildcards.run} {wildcards.variant} --threads {params.training_threads} > {log} 2>&1"

@@ -1,7 +1,7 @@
 """prepare: cases oriented, resampled and normalised, in batches that a case never leaves.
 
 A batch's declared output is its table, marked `update` so that a job redoes only the cases whose
-digest no longer holds. The arrays are named in the table; `repairs` reruns the job if one is missing.
+digest no longer holds. The arrays are named in the table; `held` reruns the job if one is not what it was.
 They are not declared themselves: Snakemake would copy the whole batch before each update.
 """
 
@@ -23,12 +23,12 @@ rule prepare:
         mem_mb=growing(4000),
         runtime=growing(120),
     params:
-        data=batch_digest,
-        config=part_digest("recipes", "recipe"),
-        code=reader_code("prepare"),
+        data=data("prepare"),
+        config=configuration("prepare"),
+        code=code("prepare"),
         environment=ENVIRONMENT,
-        repairs=prepare_repairs,
+        held=held("prepare"),
         number=lambda wildcards: int(wildcards.batch),
     shell:
-        "( segtrace prepare {wildcards.dataset} {wildcards.recipe} --batch {params.number} --workers {threads}"
-        " && python -m segtrace.upkeep {output.table} {params.repairs} ) > {log} 2>&1"
+        "segtrace prepare {wildcards.dataset} {wildcards.recipe} --batch {params.number} --workers {threads}"
+        " > {log} 2>&1"

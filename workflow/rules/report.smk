@@ -29,9 +29,10 @@ rule report:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        config=experiment_digest,
-        code=lambda wildcards: digests.code_digest("report"),
+        config=configuration("report"),
+        code=code("report"),
         environment=ENVIRONMENT,
+        held=held("report"),
         budget=CONFIG.budget,
         seeds=SEEDS,
     shell:

@@ -6,7 +6,7 @@ rule score:
     input:
         predictions="predictions/{run}/{variant}/predictions.csv",
         split=ancient(split_of),
-        cases=ancient(lambda wildcards: cases_of(layout.parse_run(wildcards.run))),
+        cases=ancient(cases_of),
     output:
         scores="scores/{run}/{variant}.csv",
     log:
@@ -20,9 +20,10 @@ rule score:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        data=reference_digest,
-        config=score_digest,
-        code=score_code,
+        data=data("score"),
+        config=configuration("score"),
+        code=code("score"),
         environment=ENVIRONMENT,
+        held=held("score"),
     shell:
         "segtrace score {wildcards.run} {wildcards.variant} --workers {threads} > {log} 2>&1"

@@ -16,9 +16,10 @@ checkpoint split:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        data=cases_digest,
-        config=part_digest("protocols", "protocol"),
-        code=lambda wildcards: digests.code_digest("split"),
+        data=data("split"),
+        config=configuration("split"),
+        code=code("split"),
         environment=ENVIRONMENT,
+        held=held("split"),
     shell:
         "segtrace split {wildcards.dataset} {wildcards.protocol} > {log} 2>&1"

@@ -24,10 +24,11 @@ rule train:
         mem_mb=growing(8000),
         runtime=growing(1440),
     params:
-        data=training_digest,
-        config=run_digest,
-        code=run_code("train"),
+        data=data("train"),
+        config=configuration("train"),
+        code=code("train"),
         environment=ENVIRONMENT,
+        held=held("train"),
         training_threads=run_threads,
     shell:
         "segtrace train {wildcards.run} --threads {params.training_threads} > {log} 2>&1"

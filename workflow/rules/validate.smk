@@ -21,9 +21,10 @@ checkpoint validate:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        data=cases_digest,
-        config=dataset_digest("gate", "labels", "batches"),
-        code=lambda wildcards: digests.code_digest("validate"),
+        data=data("validate"),
+        config=configuration("validate"),
+        code=code("validate"),
         environment=ENVIRONMENT,
+        held=held("validate"),
     shell:
         "segtrace validate {wildcards.dataset} {wildcards.recipe} --workers {threads} > {log} 2>&1"

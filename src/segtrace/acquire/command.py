@@ -29,9 +29,12 @@ def run(arguments: argparse.Namespace) -> None:
     from segtrace import datasets, digests, files
     from segtrace.acquire import place
     from segtrace.config import load
+    from segtrace.trace import jobs, record
 
     name = arguments.dataset
     data = load.dataset(name)
+    job = jobs.acquire(name)
+    made = record.begin(job)
     module = datasets.module_name(data.reader or name)
     code = digests.code_digest("acquire", extra=[module])
     places = place.places_of(name)
@@ -41,13 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
             receipt = _embedded(name, data, places, code)
         else:
             receipt = _published(name, data, places, arguments.mirror)
-        digests.write_record(
-            places.receipt,
-            phase="acquire",
-            inputs={entry["archive"]: entry["sha256"] for entry in receipt["archives"]},
-            configuration=[data.model_dump(mode="json")[key] for key in ("sources", "options", "access")],
-            code=code,
-        )
+        record.write(job, made)
     _say_edits(places, receipt)
     print(f"{name}: {len(receipt['files'])} files in {places.tree}; receipt: {places.receipt}")
 

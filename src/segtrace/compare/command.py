@@ -1,29 +1,44 @@
-"""``segtrace compare EXPERIMENT``: make an experiment's tables."""
+"""``segtrace compare [EXPERIMENT]``: make an experiment's tables, or join those of all experiments."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from segtrace.options import add_experiment
+
+if TYPE_CHECKING:
+    from segtrace.config.models import Config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    add_experiment(parser)
+    add_experiment(parser, optional="without one, the tables of all configured experiments are joined")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write ``summary.csv``, ``per_case.csv`` and ``metrics.json`` of the experiment."""
-    from segtrace import digests, files, layout, tables
+    """Write ``summary.csv``, ``per_case.csv`` and ``metrics.json`` of the experiment, or the joined files."""
+    from segtrace.config import load
+
+    asked = {"budget": arguments.budget, "seeds": arguments.seeds}
+    if arguments.experiment is None:
+        _join(load.main_config(asked | {"experiments": arguments.experiments}))
+    else:
+        _compare(arguments.experiment, load.main_config(asked))
+
+
+def _compare(name: str, config: "Config") -> None:
+    from segtrace import files, layout, tables
     from segtrace.compare import tables as compare
     from segtrace.config import load, runs
+    from segtrace.trace import record
+    from segtrace.trace.jobs import Job
 
-    config = load.main_config({"budget": arguments.budget, "seeds": arguments.seeds})
-    name, experiment = arguments.experiment, load.experiment(arguments.experiment)
+    experiment = load.experiment(name)
     wanted = runs.runs_of(name, budget=config.budget, seeds=config.seeds)
     variant = runs.variant_of(experiment)
     labels = load.dataset(experiment.dataset).labels
-    asked = experiment.model_dump(mode="json")
-    folder = layout.results(name)
+    folder, job = layout.results(name), Job("compare", name)
     with files.hold(folder, what="compare"):
+        made = record.begin(job, config)
         scores = compare.read_scores(wanted, variant=variant, labels=list(labels))
         summary = compare.summarise(
             scores, experiment=name, budget=config.budget, methods=experiment.methods, labels=labels
@@ -33,11 +48,24 @@ def run(arguments: argparse.Namespace) -> None:
         tables.write("per_case", scores, folder / "per_case.csv")
         files.write_json(folder / "metrics.json", compare.metrics(summary, scores_sha256=bytes_of))
         tables.write("summary", summary, folder / "summary.csv")
-        digests.write_record(
-            folder / "summary.csv",
-            phase="compare",
-            inputs={"scores": bytes_of},
-            configuration=[asked, config.budget, config.seeds, [*labels.items()]],
-            code=digests.code_digest("compare"),
-        )
+        record.write(job, made)
     print(f"{folder / 'summary.csv'}: {len(wanted)} runs, {scores['case'].nunique()} cases", flush=True)
+
+
+def _join(config: "Config") -> None:
+    from segtrace import files, layout, tables
+    from segtrace.compare import overview
+    from segtrace.config import runs
+    from segtrace.trace import record
+    from segtrace.trace.jobs import OVERVIEW, Job
+
+    job = Job("overview", OVERVIEW)
+    with files.hold(layout.RESULTS, what="compare"):
+        made = record.begin(job, config)
+        wanted = {
+            name: runs.runs_of(name, budget=config.budget, seeds=config.seeds) for name in config.experiments
+        }
+        files.write_json(layout.RESULTS / "metrics.json", overview.metrics(config.experiments))
+        tables.write("histories", overview.histories(wanted), layout.RESULTS / "histories.csv")
+        record.write(job, made)
+    print(f"{layout.RESULTS / 'metrics.json'}: {', '.join(config.experiments)}", flush=True)

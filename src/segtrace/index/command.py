@@ -22,6 +22,8 @@ def run(arguments: argparse.Namespace) -> None:
     from segtrace.config import load
     from segtrace.errors import SegtraceError, raise_all
     from segtrace.index import build, gate
+    from segtrace.trace import jobs as jobs_of_project
+    from segtrace.trace import record
 
     name = arguments.dataset
     data = load.dataset(name)
@@ -30,9 +32,11 @@ def run(arguments: argparse.Namespace) -> None:
     module = datasets.module_name(reader)
     demands = data.gate.model_dump(mode="json")
     code = digests.code_digest("index", extra=[module])
+    job = jobs_of_project.index(name)
     with files.hold(folder, what="index"):
         if not root.is_dir():
             raise SegtraceError(f"{root}: no such folder; run 'segtrace acquire {name}' first")
+        made = record.begin(job)
         cases = datasets.reader(reader).cases(root, data.options)
         left_out = sorted({case.case for case in cases} & set(data.exclude))
         raise_all(
@@ -101,17 +105,5 @@ def run(arguments: argparse.Namespace) -> None:
         )
         tables.write("cases", rows, layout.cases(name))
         files.write_json(folder / "gate.json", gates.to_json(results, title=title))
-        digests.write_record(
-            layout.cases(name),
-            phase="index",
-            inputs={
-                "cases": digests.digest([[row["case"], row["digest"]] for row in rows]),
-                "left_out": left_out,
-            },
-            configuration=data.model_dump(
-                mode="json",
-                include={"dimensions", "labels", "channels", "options", "exclude", "gate", "spacing_known"},
-            ),
-            code=code,
-        )
+        record.write(job, made)
     print(f"{name}: {len(rows)} cases, {len(results)} expectations met; pages: {docs}/index.html")

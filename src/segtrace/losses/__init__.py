@@ -7,6 +7,7 @@ the target holds class numbers 0..K-1, (N, D, H, W) or (N, H, W), of any integer
 import importlib
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segtrace.errors import SegtraceError, advice
@@ -14,21 +15,18 @@ from segtrace.errors import SegtraceError, advice
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Name → module of this package.
-_MODULES = {"dice_ce": "dice_ce"}
-
 
 def names() -> list[str]:
     """The registered names, sorted."""
-    return sorted(_MODULES)
+    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
 
 
 def module_of(name: str) -> str:
     """The dotted name of the module that holds the loss ``name``; an unknown name names the nearest."""
-    if name not in _MODULES:
+    if name not in names():
         hint = advice(name, names())
         raise SegtraceError(f"no loss {name!r}; {hint}")
-    return f"segtrace.losses.{_MODULES[name]}"
+    return f"segtrace.losses.{name}"
 
 
 def create(name: str, **options: Any) -> "Callable[[Tensor, Tensor], Tensor]":

@@ -28,25 +28,18 @@ from segtrace.errors import SegtraceError, advice
 if TYPE_CHECKING:
     from torch import nn
 
-#: Name → module of this package.
-_MODULES = {
-    "dynunet": "dynunet",
-    "unet": "unet",
-    "unet3d": "unet3d",
-}
-
 
 def names() -> list[str]:
     """The registered names, sorted."""
-    return sorted(_MODULES)
+    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
 
 
 def module_of(name: str) -> str:
     """The dotted name of the module that holds the network ``name``; an unknown name names the nearest."""
-    if name not in _MODULES:
+    if name not in names():
         hint = advice(name, names())
         raise SegtraceError(f"no network {name!r}; {hint}")
-    return f"segtrace.networks.{_MODULES[name]}"
+    return f"segtrace.networks.{name}"
 
 
 @cache

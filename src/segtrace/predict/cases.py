@@ -23,8 +23,6 @@ from segtrace.geometry import Grid
 from segtrace.progress import progress
 from segtrace.sliding import predict_logits
 
-#: Checkpoint of a variant → file in the run's folder.
-WEIGHTS = {"last": "weights.safetensors", "best_val": "best_val.safetensors"}
 #: Folder of the per-case records of a job that is not finished.
 RECORDS = ".records"
 

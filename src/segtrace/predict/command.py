@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segtrace.options import at_least_one
+
 if TYPE_CHECKING:
     from segtrace.layout import RunName, Variant
     from segtrace.predict.cases import Job
@@ -15,6 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "variant", metavar="VARIANT", help="ROLE-CHECKPOINT-GRID-CORRUPTION, such as test-last-native-none"
     )
+    parser.add_argument(
+        "--threads",
+        type=at_least_one,
+        metavar="N",
+        help="CPU threads that the run was trained with (default: training_threads in config/config.yaml)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -25,20 +33,26 @@ def run(arguments: argparse.Namespace) -> None:
     """
     import SimpleITK as sitk
 
-    from segtrace import digests, files, layout, tables
+    from segtrace import files, layout, tables
+    from segtrace.config import load
     from segtrace.errors import SegtraceError
     from segtrace.predict import cases, export
+    from segtrace.trace import jobs as jobs_of_project
+    from segtrace.trace import record
 
     name, variant = layout.parse_run(arguments.run), layout.parse_variant(arguments.variant)
     if variant.corruption != "none":
         raise SegtraceError(f"variant {variant}: no corruption {variant.corruption!r}; there is: none")
-    weights = layout.run(name) / cases.WEIGHTS[variant.checkpoint]
+    weights = layout.run(name) / layout.WEIGHTS[variant.checkpoint]
     resolved = _run_json(name, weights)
     folder = layout.predictions(name, variant)
     table = folder / "predictions.csv"
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(resolved["threads"])
+    config = load.main_config({"training_threads": arguments.threads})
+    job = jobs_of_project.predict(name, variant)
     with files.hold(folder, what="predict"):
-        jobs, code = _jobs(name, variant, resolved, weights)
+        made = record.begin(job, config)
+        jobs = _jobs(name, variant, resolved, weights)
         removed = cases.remove_strays(folder, keep=[job.file for job in jobs])
         if removed:
             print(f"removed {len(removed)} label maps of other cases: {', '.join(removed)}", flush=True)
@@ -51,17 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
             rows=_earlier(table),
         )
         tables.write("predictions", rows, table)
-        digests.write_record(
-            table,
-            phase="predict",
-            inputs={
-                "run": str(name),
-                "weights": files.sha256_file(weights),
-                "cases": digests.digest([[job.case, job.digest] for job in jobs]),
-            },
-            configuration=[cases.inference_of(resolved), str(variant)],
-            code=code,
-        )
+        record.write(job, made, contents={folder / row["file"]: row["sha256"] for row in rows})
         cases.forget_records(folder)
 
 
@@ -80,10 +84,8 @@ def _run_json(name: "RunName", weights: Path) -> dict[str, Any]:
     return resolved
 
 
-def _jobs(
-    name: "RunName", variant: "Variant", resolved: dict[str, Any], weights: Path
-) -> "tuple[list[Job], str]":
-    """(one job a case of the variant's role, the code's digest), cases sorted."""
+def _jobs(name: "RunName", variant: "Variant", resolved: dict[str, Any], weights: Path) -> "list[Job]":
+    """One job a case of the variant's role, cases sorted."""
     from segtrace import digests, files, layout, networks, store, tables
     from segtrace.errors import SegtraceError, raise_all
     from segtrace.predict import cases
@@ -95,7 +97,7 @@ def _jobs(
         raise SegtraceError(f"{split_path}: fold {name.fold} has no case of role {variant.role!r}")
     folder = layout.prepared(name.dataset, name.recipe)
     prepared = tables.read("prepared", folder / "prepared.csv").set_index("case")
-    code = digests.code_digest("predict", extra=[networks.module_of(resolved["network"]["name"])])
+    code = digests.case_code("predict", extra=[networks.module_of(resolved["network"]["name"])])
     sha256 = files.sha256_file(weights)
     jobs, problems = [], []
     for case in chosen:
@@ -122,7 +124,7 @@ def _jobs(
                 )
             )
     raise_all(problems, heading=f"{name}: cannot predict", remedy="Run prepare and validate again.")
-    return jobs, code
+    return jobs
 
 
 def _earlier(table: Path) -> list[dict[str, Any]]:

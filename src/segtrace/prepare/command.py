@@ -26,16 +26,20 @@ def run(arguments: argparse.Namespace) -> None:
     from segtrace import layout, tables
     from segtrace.config import load
     from segtrace.errors import SegtraceError
+    from segtrace.trace import jobs, record
 
     name, chosen = arguments.dataset, arguments.recipe
     data = load.dataset(name)
     recipe = load.part(name, "recipe", data.recipes, chosen)
     if arguments.batch is not None and not 0 <= arguments.batch < data.batches:
         raise SegtraceError(f"{name} has batches 0 to {data.batches - 1}, got --batch {arguments.batch}")
-    rows = tables.read("cases", layout.cases(name)).to_dict("records")
     for batch in range(data.batches) if arguments.batch is None else [arguments.batch]:
+        made = record.begin(jobs.prepare(name, chosen, batch))
+        rows = tables.read("cases", layout.cases(name)).to_dict("records")
         members = [row for row in rows if layout.batch_of(row["case"], data.batches) == batch]
-        _run_batch(name, data, chosen, recipe.model_dump(mode="json"), batch, members, arguments.workers)
+        _run_batch(
+            name, data, chosen, recipe.model_dump(mode="json"), batch, members, arguments.workers, made
+        )
 
 
 def _run_batch(
@@ -46,16 +50,20 @@ def _run_batch(
     batch: int,
     rows: Sequence[Mapping[Any, Any]],
     workers: int,
+    made: Mapping[str, Any],
 ) -> None:
     """Prepare one batch under its own lock, and write its table."""
     import json
 
     from segtrace import datasets, digests, files, layout, parallel, tables
     from segtrace.prepare import cases
+    from segtrace.trace import jobs as jobs_of_project
+    from segtrace.trace import record
 
+    job = jobs_of_project.prepare(name, chosen, batch)
     folder, table = layout.prepared(name, chosen), layout.batch_table(name, chosen, batch)
     reader = data.reader or name
-    code = digests.code_digest("prepare", extra=[datasets.module_name(reader)])
+    code = digests.case_code("prepare", extra=[datasets.module_name(reader)])
     with files.hold(table, what="prepare"):
         jobs = [
             cases.Job(
@@ -95,10 +103,10 @@ def _run_batch(
             name=lambda job: job.case.case,
         )
         tables.write("prepared", result, table)
-        digests.write_record(
-            table,
-            phase="prepare",
-            inputs={"cases": digests.digest([[row["case"], row["digest"]] for row in rows])},
-            configuration={key: value for key, value in recipe.items() if key != "source"},
-            code=code,
-        )
+        arrays = {
+            folder / f"{row['case']}.{kind}.npy": row[f"{kind}_sha256"]
+            for row in result
+            for kind in ("image", "label")
+            if row[f"{kind}_sha256"]
+        }
+        record.write(job, made, contents=arrays)

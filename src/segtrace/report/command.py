@@ -12,10 +12,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the experiment's page."""
-    from segtrace import digests, files, layout
+    from segtrace import files, layout
     from segtrace.config import load, runs
     from segtrace.report import page
     from segtrace.report.subject import Subject
+    from segtrace.trace import record
+    from segtrace.trace.jobs import Job
 
     config = load.main_config({"budget": arguments.budget, "seeds": arguments.seeds})
     name, experiment = arguments.experiment, load.experiment(arguments.experiment)
@@ -34,16 +36,10 @@ def run(arguments: argparse.Namespace) -> None:
         runs=tuple(wanted),
         variant=runs.variant_of(experiment),
     )
-    target = layout.report(name)
+    target, job = layout.report(name), Job("report", name)
     with files.hold(target.parent, what="report"):
+        made = record.begin(job, config)
         text = page.build(subject)
         files.write_text(target, text)
-        tables = ("summary.csv", "per_case.csv", "metrics.json")
-        digests.write_record(
-            target,
-            phase="report",
-            inputs={f: files.sha256_file(layout.results(name) / f) for f in tables},
-            configuration=[experiment.model_dump(mode="json"), config.budget, config.seeds],
-            code=digests.code_digest("report"),
-        )
+        record.write(job, made)
     print(f"{target}: {len(text.encode()) / 1e6:.1f} MB; open it in a browser", flush=True)

@@ -29,14 +29,18 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises :class:`SegtraceError` that lists every case whose prediction or reference does not fit.
     """
-    from segtrace import datasets, digests, files, layout, parallel, tables
+    from segtrace import files, layout, parallel, tables
     from segtrace.config import load
     from segtrace.score import cases
+    from segtrace.trace import jobs as jobs_of_project
+    from segtrace.trace import record
 
     name, variant = layout.parse_run(arguments.run), layout.parse_variant(arguments.variant)
     data = load.dataset(name.dataset)
     output = layout.scores(name, variant)
+    made_by = jobs_of_project.score(name, variant)
     with files.hold(output, what="score"):
+        made = record.begin(made_by)
         jobs = _jobs(name, variant, data)
         found = parallel.map_cases(
             cases.score_case,
@@ -46,29 +50,12 @@ def run(arguments: argparse.Namespace) -> None:
             name=lambda job: job.case,
         )
         tables.write("scores", [row for rows in found for row in rows], output)
-        digests.write_record(
-            output,
-            phase="score",
-            inputs={
-                "run": str(name),
-                "predictions": digests.digest([[job.case, job.sha256] for job in jobs]),
-                "references": digests.digest([[job.case, _identity(job)] for job in jobs]),
-            },
-            configuration=[str(variant), sorted(data.labels), data.spacing_known],
-            code=digests.code_digest("score", extra=[datasets.module_name(data.reader or name.dataset)]),
-        )
+        record.write(made_by, made)
         lost = [job.case for job, rows in zip(jobs, found, strict=True) if "missing" in rows[0]["reason"]]
         if lost:
             print(
                 f"{len(lost)} of {len(jobs)} cases have no prediction and count as worst: {', '.join(lost)}"
             )
-
-
-def _identity(job: "Job") -> str:
-    from segtrace.score.cases import Native
-
-    reference = job.reference
-    return reference.label_sha256 if isinstance(reference, Native) else reference.digest
 
 
 def _jobs(name: "RunName", variant: "Variant", data: "Dataset") -> "list[Job]":

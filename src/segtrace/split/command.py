@@ -12,17 +12,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Assign the indexed cases to folds and roles, check for leaks, and write the split."""
-    from segtrace import digests, files, layout, tables
+    from segtrace import files, layout, tables
     from segtrace.config import load
     from segtrace.errors import raise_all
     from segtrace.split import protocols
+    from segtrace.trace import jobs, record
 
     name, chosen = arguments.dataset, arguments.protocol
     data = load.dataset(name)
     protocol = load.part(name, "protocol", data.protocols, chosen).model_dump(mode="json", exclude={"source"})
     where = f"config/datasets/{name}.yaml, protocol {chosen!r}"
-    output = layout.split(name, chosen)
+    output, job = layout.split(name, chosen), jobs.split(name, chosen)
     with files.hold(output, what="split"):
+        made = record.begin(job)
         rows: list[dict[str, Any]] = tables.read("cases", layout.cases(name)).to_dict("records")  # type: ignore[assignment]
         result = protocols.assign(rows, protocol, where=where)
         leaks = protocols.leaks(rows, result)
@@ -37,13 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
                 remedy="Choose a protocol that keeps clusters together (grouped_random, k_fold), or exclude the cases.",
             )
         tables.write("split", result, output)
-        digests.write_record(
-            output,
-            phase="split",
-            inputs={"cases": digests.digest([[row["case"], row["digest"]] for row in rows]), "leaks": leaks},
-            configuration=protocol,
-            code=digests.code_digest("split"),
-        )
+        record.write(job, made)
     for fold in sorted({row["fold"] for row in result}):
         roles = [row["role"] for row in result if row["fold"] == fold]
         print(f"{name}/{chosen} fold {fold}: " + ", ".join(f"{roles.count(r)} {r}" for r in protocols.ROLES))

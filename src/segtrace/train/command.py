@@ -22,23 +22,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train the run; raises :class:`SegtraceError` where its cases are not prepared or its data unfit."""
-    from segtrace import digests, layout
+    from segtrace import layout
     from segtrace.config import load
+    from segtrace.trace import jobs, record
     from segtrace.train.loop import train
 
     name = layout.parse_run(arguments.run)
-    threads = arguments.threads or load.main_config().training_threads
-    resolved = resolve(name, threads=threads)
-    folder = layout.run(name)
-    train(resolved, folder=folder)
-    digests.write_record(
-        folder / "weights.safetensors",
-        phase="train",
-        inputs={"data": resolved["digests"]["data"], "cases": resolved["cases"]},
-        configuration=resolved["digests"]["configuration"],
-        code=resolved["digests"]["code"],
-        environment=resolved["digests"]["environment"],
-    )
+    config = load.main_config({"training_threads": arguments.threads})
+    job = jobs.train(name)
+    made = record.begin(job, config)
+    resolved = resolve(name, threads=config.training_threads)
+    train(resolved, folder=layout.run(name))
+    record.write(job, made)
 
 
 def resolve(name: "RunName", *, threads: int) -> dict[str, Any]:

@@ -21,6 +21,8 @@ def run(arguments: argparse.Namespace) -> None:
     from segtrace import datasets, digests, files, gates, layout, parallel, tables
     from segtrace.config import load
     from segtrace.errors import raise_all
+    from segtrace.trace import jobs as jobs_of_project
+    from segtrace.trace import record
     from segtrace.validate import gate, masks
 
     name, chosen = arguments.dataset, arguments.recipe
@@ -29,13 +31,15 @@ def run(arguments: argparse.Namespace) -> None:
     folder = layout.prepared(name, chosen)
     where = f"validate {name}/{chosen}"
     demands = data.gate.model_dump(mode="json")
+    job = jobs_of_project.validate(name, chosen)
     with files.hold(folder, what="validate"):
+        made = record.begin(job)
         cases = _rows("cases", layout.cases(name))
         batches = [_rows("prepared", layout.batch_table(name, chosen, k)) for k in range(data.batches)]
         prepared, problems = masks.union(cases, batches)
         remedy = f"Run 'segtrace prepare {name} {chosen}' again."
         raise_all(problems, heading=where, remedy=remedy)
-        code = digests.code_digest("prepare", extra=[datasets.module_name(data.reader or name)])
+        code = digests.case_code("prepare", extra=[datasets.module_name(data.reader or name)])
         expected = {
             row["case"]: digests.prepared_case(row["digest"], recipe=recipe, code=code) for row in cases
         }
@@ -59,15 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
         tables.write("prepared", prepared, folder / "prepared.csv")
         tables.write("mask_checks", checks, folder / "mask_checks.csv")
         files.write_json(folder / "gate.json", gates.to_json(results, title=where))
-        inputs = {"cases": digests.digest([[row["case"], row["digest"]] for row in cases])}
-        inputs["prepared"] = digests.digest([[row["case"], row["digest"]] for row in prepared])
-        digests.write_record(
-            folder / "prepared.csv",
-            phase="validate",
-            inputs=inputs,
-            configuration=[demands, sorted(data.labels), data.batches],
-            code=digests.code_digest("validate"),
-        )
+        record.write(job, made)
     print(
         f"{name}/{chosen}: {len(prepared)} cases, {len(results)} expectations met; pages: {docs}/index.html"
     )

@@ -1,0 +1,63 @@
+"""Provenance records: beside every output, what it was made from and the checksum of its bytes.
+
+A record is deterministic: it holds no time and no path of the machine, so that equal runs have equal records.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from segtrace import digests
+from segtrace.config import load, models
+from segtrace.errors import SegtraceError
+from segtrace.files import read_json, write_json
+from segtrace.seen import Seen
+from segtrace.trace import jobs
+from segtrace.trace.identity import identity
+from segtrace.trace.jobs import Job
+
+
+def begin(job: Job, config: models.Config | None = None) -> dict[str, Any]:
+    """What ``job`` is about to be made from. Call it before anything is read, so that an edit meanwhile
+    is not taken for what was read.
+    """
+    return identity(job, load.main_config() if config is None else config)
+
+
+def write(job: Job, made: Mapping[str, Any], *, contents: Mapping[Path, str] | None = None) -> None:
+    """Write the record of each output of ``job``, after the outputs.
+
+    ``made`` is what :func:`begin` gave. ``contents`` are files that the outputs vouch for, with checksums that
+    the caller has just computed: noted, so that they need not be read again to be checked.
+    """
+    seen = Seen(f"{job.phase}/{job.name}")
+    seen.note(dict(contents or {}))
+    for output in jobs.outputs(job):
+        write_json(
+            jobs.record_of(output),
+            {
+                "output": str(output),
+                "sha256": seen.sha256(output),
+                "phase": job.phase,
+                "job": job.name,
+                "inputs": made["inputs"],
+                "configuration": made["configuration"],
+                "code_digest": digests.digest(made["code"]),
+                "code": made["code"],
+                "environment": made["environment"],
+            },
+        )
+    seen.save()
+
+
+def read(output: Path) -> dict[str, Any] | None:
+    """The record of an output; None where there is none, or none that can be read."""
+    path = jobs.record_of(output)
+    if not path.is_file():
+        return None
+    try:
+        found = read_json(path)
+    except SegtraceError:
+        return None
+    keys = {"output", "sha256", "phase", "job", "inputs", "configuration", "code", "environment"}
+    return found if isinstance(found, dict) and keys <= set(found) else None
