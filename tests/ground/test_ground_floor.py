@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segtrace import digests, files, parallel, store, tables, upkeep
+from segtrace import digests, files, parallel, seen, store, tables, upkeep
 from segtrace.errors import SegtraceError
 from segtrace.geometry import Grid, format_numbers, parse_numbers
 
@@ -92,18 +92,37 @@ def test_tables_round_trip_to_the_same_bytes_and_list_their_faults(tmp_path: Pat
     assert not (tmp_path / "none.csv").exists()
 
 
-def test_a_folders_state_shows_an_edit_with_restored_times(tmp_path: Path) -> None:
+def test_a_file_is_read_again_only_when_its_state_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "raw" / "a.bin"
     path.parent.mkdir()
     path.write_bytes(b"1234")
+    read = []
+    monkeypatch.setattr(seen, "sha256_file", lambda p: read.append(p) or files.sha256_file(p))
+    before = seen.tree_sums(Path("raw"))
+    assert before == {"a.bin": files.sha256_file(path)}
+    assert seen.tree_sums(Path("raw")) == before
+    assert len(read) == 1
     status = path.stat()
-    before = digests.tree_signature(tmp_path / "raw")
-    assert digests.tree_signature(tmp_path / "raw") == before
     time.sleep(0.02)
     path.write_bytes(b"4321")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert path.stat().st_mtime_ns == status.st_mtime_ns
-    assert digests.tree_signature(tmp_path / "raw") != before
+    assert (path.stat().st_mtime_ns, path.stat().st_size) == (status.st_mtime_ns, status.st_size)
+    assert seen.tree_sums(Path("raw")) == {"a.bin": files.sha256_file(path)} != before
+    assert seen.tree_sums(Path("none")) is None
+
+
+def test_damaged_knowledge_of_files_is_no_knowledge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a").write_bytes(b"1")
+    for text in ("", "[1]", '{"a": 1}', "{", '{"a": [[0], 5]}'):
+        seen.FOLDER.mkdir(parents=True, exist_ok=True)
+        (seen.FOLDER / "g.json").write_text(text)
+        known = seen.Seen("g")
+        assert known.sha256(Path("a")) == files.sha256_file(Path("a"))
+        assert known.sha256(Path("b")) is None
 
 
 def test_comments_in_a_lock_are_no_environment(tmp_path: Path) -> None:
@@ -114,21 +133,30 @@ def test_comments_in_a_lock_are_no_environment(tmp_path: Path) -> None:
     assert first == second != third
 
 
-def test_repairs_rise_once_for_a_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_lock_of_a_dead_run_is_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    table, named = Path("t.csv"), Path("x.bin")
-    assert upkeep.repairs(table, lambda row: [Path(row["file"])]) == 0
-    table.write_text("file\nx.bin\n")
-    named.write_bytes(b"1")
-    upkeep.store(table, 0)
-    assert upkeep.repairs(table, lambda row: [Path(row["file"])]) == 0
-    named.unlink()
-    assert upkeep.repairs(table, lambda row: [Path(row["file"])]) == 1
-    named.write_bytes(b"1")
-    upkeep.store(table, 1)
-    assert upkeep.repairs(table, lambda row: [Path(row["file"])]) == 1
-    table.write_text("other\ny\n")
-    assert upkeep.repairs(table, lambda row: [Path(row["file"])]) == 2
+    assert upkeep.be_present() == ""
+    lock = upkeep.SNAKEMAKE_LOCKS / "0.output.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("x")
+    holder = "import fcntl, sys; h = open(sys.argv[1]); fcntl.flock(h, fcntl.LOCK_SH); print(1, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(upkeep.PRESENCE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        upkeep._held.clear()
+        assert upkeep.be_present() == ""
+        assert lock.exists()
+        other.kill()
+    upkeep._held.clear()
+    upkeep.PRESENCE.write_text("another-machine\n")
+    assert upkeep.be_present() == ""
+    assert lock.exists()
+    upkeep._held.clear()
+    assert "a run was killed" in upkeep.be_present()
+    assert not lock.exists()
+    upkeep._held.clear()
 
 
 def test_a_changed_array_is_not_intact_and_an_emptied_one_is_a_named_error(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import toy_config
 from segtrace import checkpoint, files, layout, networks, store, tables
 from segtrace.geometry import Grid, format_numbers
 from segtrace.predict import command
@@ -34,7 +35,7 @@ class Project:
         return layout.predictions(self.run, variant)
 
     def predict(self, variant: str = "test-last-native-none") -> Path:
-        command.run(SimpleNamespace(run=str(self.run), variant=variant))
+        command.run(SimpleNamespace(run=str(self.run), variant=variant, threads=1))
         return self.folder(variant)
 
     def split(self, rows: list[tuple[str, str]]) -> None:
@@ -111,6 +112,7 @@ class Project:
 
 def make(dimensions: int) -> Project:
     project = Project(dimensions, layout.parse_run("toy/plain/random/unet/smoke/fold-0_seed-0"))
+    toy_config.write(dimensions=dimensions, network=NETWORKS[dimensions])
     cases = ["a", "b", "c", "v"]
     project.add_cases(cases)
     project.split([("a", "test"), ("b", "test"), ("c", "test"), ("v", "val")])

@@ -131,7 +131,7 @@ def write(path, probabilities, record):
     export.write_native(path, probabilities, record)
 
 export.WRITERS["native"] = write
-command.run(SimpleNamespace(run=sys.argv[1], variant=sys.argv[2]))
+command.run(SimpleNamespace(run=sys.argv[1], variant=sys.argv[2], threads=1))
 """
 
 
@@ -181,7 +181,7 @@ def test_a_run_for_other_data_is_refused(pictures) -> None:
 
 def refuse(pictures, variant: str, match: str) -> None:
     with pytest.raises(SegtraceError, match=match):
-        command.run(SimpleNamespace(run=str(pictures.run), variant=variant))
+        command.run(SimpleNamespace(run=str(pictures.run), variant=variant, threads=1))
 
 
 def test_what_there_is_not_is_refused(pictures) -> None:

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
+import toy_config
 from segtrace import files, images, layout, store, tables
 from segtrace.geometry import Grid, format_numbers
 from segtrace.score import command
@@ -46,22 +46,7 @@ class Project:
         return layout.predictions(self.run, TEST)
 
     def write_config(self, *, spacing_known: bool) -> None:
-        content = {
-            "title": "toy",
-            "dimensions": self.dimensions,
-            "modality": "none",
-            "licence": "none",
-            "access": "embedded",
-            "labels": {1: "one", 2: "two"},
-            "channels": ["grey"],
-            "spacing_known": spacing_known,
-            "recipes": {"plain": {}},
-            "protocols": {
-                "random": {"kind": "grouped_random", "test_fraction": 0.5, "validation_fraction": 0.1}
-            },
-        }
-        Path("config/datasets").mkdir(parents=True, exist_ok=True)
-        Path("config/datasets/toy.yaml").write_text(yaml.safe_dump(content))
+        toy_config.write(dimensions=self.dimensions, spacing_known=spacing_known)
 
     def write_references(self, labels: Mapping[str, np.ndarray], *, roles: Mapping[str, str]) -> None:
         rows = []

@@ -177,7 +177,7 @@ def test_a_subject_on_two_sides_is_refused_unless_published(project, capfd):
     assert run("split", NAME, "last") == 0
     assert "warning: " in capfd.readouterr().out
     record = json.loads(Path(f"{layout.split(NAME, 'last')}.prov.json").read_text())
-    assert any("subject v0004" in leak for leak in record["inputs"]["leaks"])
+    assert any("subject v0004" in leak for leak in record["notes"]["leaks"])
 
 
 def test_what_is_missing_or_misnamed_is_told(project, capfd):

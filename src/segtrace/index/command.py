@@ -105,5 +105,5 @@ def run(arguments: argparse.Namespace) -> None:
         )
         tables.write("cases", rows, layout.cases(name))
         files.write_json(folder / "gate.json", gates.to_json(results, title=title))
-        record.write(job, made)
+        record.write(job, made, notes={"left_out": left_out} if left_out else None)
     print(f"{name}: {len(rows)} cases, {len(results)} expectations met; pages: {docs}/index.html")

@@ -40,8 +40,9 @@ def run(arguments: argparse.Namespace) -> None:
     output = layout.scores(name, variant)
     made_by = jobs_of_project.score(name, variant)
     with files.hold(output, what="score"):
+        chosen = _chosen(name, variant)
         made = record.begin(made_by)
-        jobs = _jobs(name, variant, data)
+        jobs = _jobs(name, variant, data, chosen)
         found = parallel.map_cases(
             cases.score_case,
             jobs,
@@ -58,17 +59,24 @@ def run(arguments: argparse.Namespace) -> None:
             )
 
 
-def _jobs(name: "RunName", variant: "Variant", data: "Dataset") -> "list[Job]":
-    """One job a case of the variant's role in the split, cases sorted."""
+def _chosen(name: "RunName", variant: "Variant") -> list[str]:
+    """The cases of the variant's role in the split, sorted."""
     from segtrace import layout, tables
     from segtrace.errors import SegtraceError
-    from segtrace.score.cases import Job
 
     split_path = layout.split(name.dataset, name.protocol)
     split = tables.read("split", split_path)
     chosen = sorted(split.loc[(split["fold"] == name.fold) & (split["role"] == variant.role), "case"])
     if not chosen:
         raise SegtraceError(f"{split_path}: fold {name.fold} has no case of role {variant.role!r}")
+    return chosen
+
+
+def _jobs(name: "RunName", variant: "Variant", data: "Dataset", chosen: list[str]) -> "list[Job]":
+    """One job a case."""
+    from segtrace import layout, tables
+    from segtrace.score.cases import Job
+
     folder = layout.predictions(name, variant)
     rows = tables.read("predictions", folder / "predictions.csv").to_dict("records")
     predicted = {row["case"]: row for row in rows}

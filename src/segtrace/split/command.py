@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
                 remedy="Choose a protocol that keeps clusters together (grouped_random, k_fold), or exclude the cases.",
             )
         tables.write("split", result, output)
-        record.write(job, made)
+        record.write(job, made, notes={"leaks": leaks} if leaks else None)
     for fold in sorted({row["fold"] for row in result}):
         roles = [row["role"] for row in result if row["fold"] == fold]
         print(f"{name}/{chosen} fold {fold}: " + ", ".join(f"{roles.count(r)} {r}" for r in protocols.ROLES))

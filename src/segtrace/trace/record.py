@@ -24,11 +24,18 @@ def begin(job: Job, config: models.Config | None = None) -> dict[str, Any]:
     return identity(job, load.main_config() if config is None else config)
 
 
-def write(job: Job, made: Mapping[str, Any], *, contents: Mapping[Path, str] | None = None) -> None:
+def write(
+    job: Job,
+    made: Mapping[str, Any],
+    *,
+    contents: Mapping[Path, str] | None = None,
+    notes: Mapping[str, Any] | None = None,
+) -> None:
     """Write the record of each output of ``job``, after the outputs.
 
     ``made`` is what :func:`begin` gave. ``contents`` are files that the outputs vouch for, with checksums that
-    the caller has just computed: noted, so that they need not be read again to be checked.
+    the caller has just computed: noted, so that they need not be read again to be checked. ``notes`` is
+    what a reader should know besides.
     """
     seen = Seen(f"{job.phase}/{job.name}")
     seen.note(dict(contents or {}))
@@ -45,6 +52,7 @@ def write(job: Job, made: Mapping[str, Any], *, contents: Mapping[Path, str] | N
                 "code_digest": digests.digest(made["code"]),
                 "code": made["code"],
                 "environment": made["environment"],
+                **({"notes": dict(notes)} if notes else {}),
             },
         )
     seen.save()
