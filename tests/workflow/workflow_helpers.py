@@ -1,6 +1,7 @@
 """Projects to run end to end: a copy of the workflow with small phantoms and a budget of seconds."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -8,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -23,8 +24,15 @@ CHAIN = ("acquire", "index", "prepare", "validate", "split", "train", "predict",
 class Project:
     """A folder that Snakemake is run in."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, environment: Mapping[str, str] | None = None) -> None:
         self.path = path
+        self.environment = dict(environment or {})
+
+    def variables(self) -> dict[str, str]:
+        """The environment of every process here: programs of this installation, no settings of the user's."""
+        own = {k: v for k, v in os.environ.items() if k not in ("SEGTRACE_MIRROR", "SNAKEMAKE_PROFILE")}
+        own |= {"PATH": f"{BIN}{os.pathsep}{own.get('PATH', '')}", "DVC_NO_ANALYTICS": "1"}
+        return own | self.environment
 
     def start(self, *arguments: str, cores: int = 2) -> subprocess.Popen[str]:
         """Start Snakemake in a process group of its own."""
@@ -35,7 +43,7 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            env={k: v for k, v in os.environ.items() if k not in ("SEGTRACE_MIRROR", "SNAKEMAKE_PROFILE")},
+            env=self.variables(),
         )
 
     def snakemake(self, *arguments: str, cores: int = 2, expect: int = 0) -> str:
@@ -44,6 +52,43 @@ class Project:
         output, _ = process.communicate(timeout=600)
         assert process.returncode == expect, output[-6000:]
         return output
+
+    def call(self, *command: str, expect: int = 0) -> str:
+        """Run any program in the project to its end; its output, both streams."""
+        done = subprocess.run(
+            command,
+            cwd=self.path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=self.variables(),
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == expect, f"{command}: {done.returncode}\n{done.stdout[-6000:]}"
+        return done.stdout
+
+    def dvc(self, *arguments: str, expect: int = 0) -> str:
+        """Run DVC."""
+        return self.call("dvc", *arguments, expect=expect)
+
+    def git(self, *arguments: str) -> str:
+        """Run git."""
+        return self.call("git", *arguments)
+
+    def commit(self, message: str) -> None:
+        """Commit everything that git is to hold."""
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", message)
+
+    def dirty(self) -> list[str]:
+        """Stages and pins that DVC finds changed; that `index` is always run is none."""
+        status = json.loads(self.dvc("status", "--json"))
+        return sorted(name for name, changes in status.items() if changes != ["always changed"])
+
+    def waiting(self, *arguments: str) -> list[str]:
+        """Rules that Snakemake would run."""
+        return jobs(self.snakemake("-n", *arguments))
 
     def edit(self, file: str, change: Callable[[dict], None]) -> None:
         """Change a YAML file of the project."""
@@ -136,3 +181,51 @@ def make_project(path: Path, *, experiments: str = "tiny") -> Project:
     for name in ("demo_2d", "demo_3d"):
         (path / f"config/experiments/{name}.yaml").unlink()
     return project
+
+
+def make_versioned(path: Path) -> Project:
+    """The same project under git and DVC, its data pinned, not yet run. The store lies beside it."""
+    project = make_project(path)
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, path)
+    (path / ".dvc").mkdir()
+    for name in ("config", ".gitignore"):
+        shutil.copy(ROOT / ".dvc" / name, path / ".dvc")
+    shutil.copytree(ROOT / ".dvc/plots", path / ".dvc/plots")
+    shutil.copytree(
+        ROOT / "src/segtrace", path / "src/segtrace", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    project.environment["PYTHONPATH"] = str(path / "src")
+    project.environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    project.environment["HOME"] = str(path.parent)
+    project.environment["XDG_CONFIG_HOME"] = str(path.parent / "settings")
+    project.git("init", "-q", "-b", "main")
+    project.git("config", "user.email", "someone@example.org")
+    project.git("config", "user.name", "Someone")
+    return project
+
+
+def copy_of(project: Project, path: Path) -> Project:
+    """A copy of a project, times kept, that uses its own copy of the package if it has one."""
+    shutil.copytree(project.path, path, copy_function=shutil.copy2, symlinks=True)
+    environment = dict(project.environment)
+    if "PYTHONPATH" in environment:
+        environment["PYTHONPATH"] = str(path / "src")
+    return Project(path, environment=environment)
+
+
+def from_scratch(project: Project, path: Path) -> dict[str, str]:
+    """Contents of a run from nothing, of the project's present raw data, configuration and code."""
+    fresh = copy_of(project, path)
+    for name in (
+        "data/index",
+        "data/prepared",
+        "data/splits",
+        *COMPARED[3:],
+        ".snakemake",
+        ".segtrace",
+        "reports",
+    ):
+        shutil.rmtree(fresh.path / name, ignore_errors=True)
+    fresh.snakemake()
+    return fresh.contents()

@@ -186,10 +186,12 @@ def greet(config: models.Config) -> None:
     said = upkeep.be_present()
     if said:
         print(said, file=sys.stderr)
+    if os.environ.get("SEGTRACE_SYNC"):
+        return  # started by ``segtrace sync``, which has judged them
     raise_all(
         [str(problem) for problem in unknown_to_snakemake(jobs.configured(config), config)],
         heading="Snakemake has no record of these files (a fresh clone, or .snakemake was removed), and they do "
         "not hold; it would take them as they are",
-        remedy="Bring back what belongs to this commit (dvc checkout, then segtrace sync), or put these files "
-        "aside, to be made anew by the next run: segtrace sync --set-aside",
+        remedy="Bring back what belongs to this commit (dvc pull or dvc checkout, then segtrace sync), or have the next "
+        "run make them anew: segtrace sync --remake",
     )

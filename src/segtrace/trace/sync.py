@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from segtrace.trace.check import Problem
+    from segtrace.config.models import Config
+    from segtrace.trace.jobs import Job
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument(
-        "--set-aside",
+        "--remake",
         action="store_true",
-        help="move outputs that do not hold to .segtrace/aside, for the next run to make anew",
+        help="bless nothing that does not hold, and have the next run make that anew",
     )
 
 
@@ -35,41 +36,69 @@ def run(arguments: argparse.Namespace) -> None:
 
     upkeep.be_present()
     config = load.main_config()
-    if tools.has_dvc() and Path("dvc.lock").is_file() and not arguments.set_aside:
+    made = jobs.configured(config, until="overview")
+    if arguments.remake:
+        _remake(made, config)
+        return
+    if tools.has_dvc() and Path("dvc.lock").is_file():
         tools.refuse_links()
         raise_all(
             tools.unclean(),
             heading="DVC is not clean, and nothing is blessed that it does not know",
             remedy="Run 'dvc checkout' (or 'dvc pull') for the files of this commit, or 'dvc repro' to make new ones.",
         )
-    made = jobs.configured(config, until="overview")
-    problems = check.broken(made, config)
-    if arguments.set_aside:
-        _set_aside(problems)
-        problems = []
     raise_all(
-        [str(problem) for problem in problems],
+        [str(problem) for problem in check.broken(made, config)],
         heading="these outputs do not hold",
-        remedy="Bring back the files of this commit (dvc checkout), or run 'segtrace sync --set-aside' and then "
-        "'snakemake', which makes them anew.",
+        remedy="Bring back the files of this commit (dvc checkout), or have them made anew: 'segtrace sync --remake', "
+        "then 'snakemake'.",
     )
-    there = [job for job in made if all(output.is_file() for output in jobs.outputs(job))]
-    if len(there) == len(made):
-        tools.call(
-            "snakemake", "--touch", "--forceall", "--cores", "1", "--quiet", "all", "--", "compare_all"
+    _touch()
+    tools.call("snakemake", "--cores", "1", "--quiet", "all")
+    print(f"{len(made)} jobs hold; Snakemake and DVC agree", flush=True)
+
+
+def _touch() -> None:
+    """Have Snakemake record all jobs up to the tables as they are. One that does not hold it records as such
+    (:func:`segtrace.trace.check.held`), and runs it.
+    """
+    from segtrace.trace import tools
+
+    tools.call(
+        "snakemake",
+        "--touch",
+        "--forceall",
+        "--cores",
+        "1",
+        "--quiet",
+        "all",
+        "--",
+        "compare_all",
+        extra={"SEGTRACE_SYNC": "1"},
+    )
+
+
+def _remake(made: "Sequence[Job]", config: "Config") -> None:
+    """Leave Snakemake in a state in which the next run makes all that does not hold, and only that."""
+    from segtrace.trace import aside, check, jobs
+
+    if all(output.is_file() for job in made for output in jobs.outputs(job)):
+        _touch()
+        broken = {problem.job for problem in check.broken(made, config)}
+        for job in sorted(broken, key=lambda job: (jobs.PHASES.index(job.phase), job.name)):
+            print(f"{job}: does not hold")
+        print(
+            f"the next run of snakemake makes {len(broken)} jobs anew, and what follows from them", flush=True
         )
-        tools.call("snakemake", "--cores", "1", "--quiet", "all")
-        print(f"{len(made)} jobs hold; Snakemake and DVC agree", flush=True)
-    else:
-        print("the next run of snakemake makes the rest", flush=True)
-
-
-def _set_aside(problems: "Sequence[Problem]") -> None:
-    """Move the outputs of jobs with problems away, so that they are made anew."""
-    from segtrace.trace import aside, jobs
-
-    broken = sorted({problem.job for problem in problems}, key=str)
-    for job in broken:
-        outputs = [*jobs.outputs(job), *map(jobs.record_of, jobs.outputs(job))]
-        for path in aside.put_aside(output for output in outputs if output.is_file()):
-            print(f"{path.relative_to(aside.ASIDE)}: put aside as {path}", flush=True)
+        return
+    # Some outputs are missing, so what builds on them cannot be judged: it is made anew too.
+    while True:
+        there = [job for job in made if any(output.is_file() for output in jobs.outputs(job))]
+        broken = {problem.job for problem in check.broken(there, config)}
+        if not broken:
+            break
+        outputs = [path for job in sorted(broken, key=str) for path in jobs.outputs(job)]
+        files = [path for output in outputs for path in (output, jobs.record_of(output))]
+        for path in aside.put_aside(path for path in files if path.is_file()):
+            print(f"put aside as {path}", flush=True)
+    print("the next run of snakemake makes the rest", flush=True)

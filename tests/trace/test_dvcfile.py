@@ -1,0 +1,66 @@
+"""`dvc.yaml` knows every file of code and configuration that its stages run."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from segtrace import digests
+from segtrace.config import load
+from segtrace.trace import aside, stage
+
+ROOT = Path(__file__).parents[2]
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+#: Stage → the phases that its Snakemake target runs for the first time.
+PHASES = {name: (name,) for name in STAGES} | {
+    "index": ("acquire", "index"),
+    "prepare": ("prepare", "validate"),
+}
+
+
+def covered(path: Path, deps: list[str]) -> bool:
+    relative = path.relative_to(ROOT)
+    return any(str(relative) == dep or Path(dep) in relative.parents for dep in deps)
+
+
+@pytest.mark.parametrize("name", list(STAGES))
+def test_deps_cover_the_import_closure(name: str) -> None:
+    registered = [
+        f"segtrace.{room}.{path.stem}"
+        for room in ("datasets", "networks", "losses")
+        for path in (digests.PACKAGE / room).glob("[!_]*.py")
+    ]
+    extra = {"train": registered, "predict": registered, "index": registered, "prepare": registered}
+    roots = [root for phase in PHASES[name] for root in digests.PHASE_ROOTS[phase]]
+    files = digests.closure([*roots, *extra.get(name, []), "segtrace.trace.stage", "segtrace.cli"])
+    missing = [str(path) for path in files if not covered(path, STAGES[name]["deps"])]
+    if name in ("index", "prepare"):  # readers reach no network
+        missing = [path for path in missing if "/networks/" not in path and "/losses/" not in path]
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", list(STAGES))
+def test_deps_cover_rules_and_environment_and_are_there(name: str) -> None:
+    deps = STAGES[name]["deps"]
+    for phase in PHASES[name]:
+        assert f"workflow/rules/{phase}.smk" in deps
+    for file in ("Snakefile", "workflow/rules/common.smk", "workflow/rules/targets.smk", "workflow/stage.sh"):
+        assert file in deps
+    assert "envs/requirements.lock" in deps
+    made = {next(iter(s["outs"][0])) for s in STAGES.values()} | {"data/raw"}
+    assert [dep for dep in deps if dep not in made and not (ROOT / dep).exists()] == []
+    assert "src/segtrace/report" not in deps  # editing the page makes no stage run
+
+
+def test_stages_own_the_folders_that_are_pruned() -> None:
+    assert {name: Path(next(iter(s["outs"][0]))) for name, s in STAGES.items()} == aside.OWNED
+    assert list(STAGES) == list(stage.STAGES)
+
+
+def test_params_are_keys_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    known = load.main_config().model_dump()
+    for name, entry in STAGES.items():
+        (keys,) = (list(param["config/config.yaml"]) for param in entry["params"])
+        assert set(keys) <= set(known), name
+        assert "mirror" not in keys
