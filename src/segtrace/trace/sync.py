@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
     config = load.main_config()
     made = jobs.configured(config, until="overview")
     if arguments.remake:
+        _drop_pages(config)
         _remake(made, config)
         return
     if tools.has_dvc() and Path("dvc.lock").is_file():
@@ -53,9 +54,20 @@ def run(arguments: argparse.Namespace) -> None:
         remedy="Bring back the files of this commit (dvc checkout), or have them made anew: 'segtrace sync --remake', "
         "then 'snakemake'.",
     )
+    _drop_pages(config)
     _touch()
     tools.call("snakemake", "--cores", "1", "--quiet", "all")
     print(f"{len(made)} jobs hold; Snakemake and DVC agree", flush=True)
+
+
+def _drop_pages(config: "Config") -> None:
+    """Put pages aside that do not hold: they are not versioned, and made anew in seconds."""
+    from segtrace.trace import aside, check, jobs
+
+    for job in jobs.configured(config):
+        page = jobs.outputs(job)[0]
+        if job.phase == "report" and page.is_file() and not check.holds(job, config):
+            aside.put_aside(path for path in (page, jobs.record_of(page)) if path.is_file())
 
 
 def _touch() -> None:
