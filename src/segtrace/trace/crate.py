@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from segtrace import __version__, layout
 from segtrace.config import load, models, runs
 from segtrace.files import read_json, sha256_file, write_text
-from segtrace.trace.crate_check import PROFILES, check_crate
+from segtrace.trace.crate_check import COMPLETED, PROFILES, SPECIFICATION, check_crate
 from segtrace.trace.crate_parts import LOCK, MAIN, Part
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _described(folder: Path, subject: Subject, parts: Sequence[Part]) -> "ROCrat
     crate.metadata.extra_terms["sha256"] = "https://w3id.org/ro/terms/workflow-run#sha256"
     for part in parts:
         _add_file(crate, folder, part)
-    crate.metadata["conformsTo"] = [{"@id": "https://w3id.org/ro/crate/1.1"}, {"@id": PROFILES[-1][0]}]
+    crate.metadata["conformsTo"] = _references([SPECIFICATION, PROFILES[-1][0]])
     _add_machines(crate, subject)
     _add_workflow(crate, parts, software=_software(crate, subject))
     inputs = [p.path for p in parts if p.role == "input"]
@@ -92,10 +92,11 @@ def _described(folder: Path, subject: Subject, parts: Sequence[Part]) -> "ROCrat
     action = {
         "@type": "CreateAction",
         "name": f"run of the experiment {subject.experiment}",
+        "description": "All jobs of the workflow, from the published archives to the tables.",
         "instrument": {"@id": MAIN},
         "object": _references(inputs),
         "result": _references(p.path for p in parts if p.role == "result"),
-        "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
+        "actionStatus": COMPLETED,
     }
     run = _add(crate, "#run", action | ({"agent": agent} if agent else {}))
     _describe_root(crate, subject, run=run, agent=agent)
@@ -226,10 +227,11 @@ def _add_machines(crate: "ROCrate", subject: Subject) -> None:
 
 def _values(crate: "ROCrate", subject: Subject) -> Iterator["ContextEntity"]:
     """The values of the workflow's parameters."""
+    seeds = list(subject.config.seeds)
     values = {
         "experiment": subject.experiment,
         "budget": subject.config.budget,
-        "seeds": list(subject.config.seeds),
+        "seeds": seeds[0] if len(seeds) == 1 else seeds,  # a single value stands by itself in RO-Crate 1.1
     }
     for name, value in values.items():
         entity = _add(

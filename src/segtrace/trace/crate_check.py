@@ -24,9 +24,9 @@ PROFILES = (
     ("https://w3id.org/workflowhub/workflow-ro-crate/1.0", "Workflow RO-Crate"),
 )
 WORKFLOW_TYPES = {"File", "SoftwareSourceCode", "ComputationalWorkflow"}
-_COMPLETED = "http://schema.org/CompletedActionStatus"
+COMPLETED = "http://schema.org/CompletedActionStatus"
 #: Properties whose value may be an address that the crate says nothing else about.
-_OUTWARD = {"conformsTo", "url", "identifier", "actionStatus"}
+_OUTWARD = {"conformsTo", "url", "identifier"}
 _TEXTS = {"", ".csv", ".json", ".yaml", ".smk", ".rst", ".lock"}
 _HOMES = (
     "home|Users|root|tmp|mnt|media|scratch|srv|data|work|workspace|opt|var|private|Volumes|lustre|gpfs|nfs"
@@ -47,10 +47,15 @@ def check_crate(folder: Path) -> list[str]:
     if len(entities) < len(graph):
         found.append(f"{METADATA}: an @id is given twice")
     found += _references(entities)
-    found += _files(folder, entities)
+    sums = {path.relative_to(folder).as_posix(): sha256_file(path) for path in _paths(folder)}
+    found += _files(folder, entities, sums)
     found += _records(folder, entities)
     found += _machine(folder)
-    return [*found, *_raw(folder)]
+    return [*found, *_raw(folder, sums)]
+
+
+def _paths(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / METADATA)
 
 
 def listed(value: Any) -> list[Any]:
@@ -98,8 +103,8 @@ def _action(entities: Entities) -> Iterator[str]:
         if _ids(run, "instrument") != _ids(top, "mainEntity"):
             yield f"{name}: its instrument is not the workflow"
         yield from (f"{name}: no {key}" for key in ("object", "result") if not _ids(run, key))
-        if _ids(run, "actionStatus") != [_COMPLETED]:
-            yield f"{name}: its actionStatus is not {_COMPLETED}"
+        if run.get("actionStatus") != COMPLETED:
+            yield f"{name}: its actionStatus is not {COMPLETED}"
         if name not in _ids(top, "mentions"):
             yield f"{name}: not mentioned by ./"
         apart = set(_ids(run, "result")) - set(_ids(top, "hasPart"))
@@ -115,38 +120,30 @@ def _references(entities: Entities) -> Iterator[str]:
                     yield f"{name}: {key} refers to {target}, which the crate does not describe"
 
 
-def _files(folder: Path, entities: Entities) -> Iterator[str]:
+def _files(folder: Path, entities: Entities, sums: Mapping[str, str]) -> Iterator[str]:
     """Each described file is there with its checksum, and each file that is there is described."""
     described = {name: e for name, e in entities.items() if "File" in listed(e.get("@type"))}
     for name, entity in described.items():
-        path = folder / name
-        if not path.is_file():
+        if name not in sums:
             yield f"{name}: no such file in the crate"
             continue
-        if entity.get("sha256") != sha256_file(path):
-            yield f"{name}: sha256 {entity.get('sha256')} is described, the file has {sha256_file(path)}"
-        if entity.get("contentSize") != str(path.stat().st_size):
-            yield f"{name}: size {entity.get('contentSize')} is described, the file has {path.stat().st_size}"
+        size = str((folder / name).stat().st_size)
+        if entity.get("sha256") != sums[name]:
+            yield f"{name}: sha256 {entity.get('sha256')} is described, the file has {sums[name]}"
+        if entity.get("contentSize") != size:
+            yield f"{name}: size {entity.get('contentSize')} is described, the file has {size}"
         if not entity.get("encodingFormat"):
             yield f"{name}: no encodingFormat"
-    for name in _names(folder):
-        if name not in described and name != METADATA:
-            yield f"{name}: a file that the crate does not describe"
-
-
-def _names(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    yield from (f"{name}: a file that the crate does not describe" for name in sums if name not in described)
 
 
 def _records(folder: Path, entities: Entities) -> Iterator[str]:
     """Each output's provenance record names the bytes that are there."""
-    for name in _names(folder):
-        if not name.endswith(RECORD) or name.removesuffix(RECORD) not in entities:
-            continue
-        output = name.removesuffix(RECORD)
-        recorded = _read(folder / name).get("sha256")
-        if recorded != entities[output].get("sha256"):
-            yield f"{name}: records sha256 {recorded}, the crate holds {entities[output].get('sha256')}"
+    for path in _paths(folder):
+        name = path.relative_to(folder).as_posix()
+        described = entities.get(name.removesuffix(RECORD), {}).get("sha256")
+        if name.endswith(RECORD) and described is not None and _read(path).get("sha256") != described:
+            yield f"{name}: records sha256 {_read(path).get('sha256')}, the crate holds {described}"
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -161,29 +158,29 @@ def _machine(folder: Path) -> Iterator[str]:
     """Absolute paths, and the user's login where a path or an address would show it."""
     here = "|".join(re.escape(str(path)) for path in (Path.cwd(), Path.home()) if len(path.parts) > 1)
     patterns = [
-        re.compile(rf"(?<![\w/.:~}}>)\]-])(?:/(?:{_HOMES})/|(?:{here or '(?!)'})(?![\w.-]))[^\s\"'<>,;)]*"),
+        re.compile(rf"(?<![\w/.~}}>)\]-])(?:/(?:{_HOMES})/|(?:{here or '(?!)'})(?![\w.-]))[^\s\"'<>,;)]*"),
         re.compile(r"\bfile:/{1,3}[^\s\"'<>,;)]+|\b[A-Za-z]:\\+Users\\+[^\s\"'<>,;)]+"),
     ]
     with suppress(OSError, KeyError):  # an account without a name
         patterns.append(re.compile(rf"\b{re.escape(getpass.getuser())}@[\w.-]+"))
-    for name in _names(folder):
-        if Path(name).suffix in _TEXTS:
-            text = (folder / name).read_text(encoding="utf-8", errors="replace")
+    for path in [folder / METADATA, *_paths(folder)]:
+        if path.suffix in _TEXTS:
+            text = path.read_text(encoding="utf-8", errors="replace")
             for match in filter(None, (pattern.search(text) for pattern in patterns)):
-                yield f"{name}: names a place or a user of this machine: {match.group()}"
+                yield f"{path.relative_to(folder)}: names a place or a user of this machine: {match.group()}"
 
 
-def _raw(folder: Path) -> Iterator[str]:
+def _raw(folder: Path, sums: Mapping[str, str]) -> Iterator[str]:
     """Raw and prepared images, under their own names or under others."""
     known: dict[str, str] = {}
     for receipt in sorted(folder.glob("data/raw/*.receipt.json")):
         known |= {sha256: name for name, (size, sha256) in _read(receipt).get("files", {}).items() if size}
-    for name in _names(folder):
+    for name, sha256 in sums.items():
         receipt_like = re.fullmatch(rf"data/raw/[^/]+\.receipt\.json(?:{re.escape(RECORD)})?", name)
         if name.startswith("data/raw/") and not receipt_like:
             yield f"{name}: raw data, which does not belong in a crate"
         elif name.endswith(".npy"):
             yield f"{name}: a prepared array, which does not belong in a crate"
         # A predicted mask may well equal a published one, such as an empty one.
-        elif not name.startswith("predictions/") and (same := known.get(sha256_file(folder / name))):
+        elif not name.startswith("predictions/") and (same := known.get(sha256)):
             yield f"{name}: has the bytes of the raw file {same}, which does not belong in a crate"
