@@ -4,6 +4,7 @@ PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 MIRROR ?=
 VENV := .venv
+VALIDATOR := .venv-validator
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUN := $(BIN)/snakemake --cores $(CORES)
@@ -11,7 +12,7 @@ LOCKED := { code=$$?; if ls .snakemake/locks/* > /dev/null 2>&1; then echo "A lo
 WITH_MIRROR := $(if $(MIRROR),mirror=$(MIRROR))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint format hippocampus busi unlock lock bench measure clean
+.PHONY: help install demo test test-fast test-crate lint format hippocampus busi unlock lock bench measure clean
 
 help:  ## list every target
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -35,6 +36,15 @@ test: $(STAMP)  ## all tests but the slow proofs: no network, under 12 minutes o
 
 test-fast: $(STAMP)  ## the tests without the end-to-end runs
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not workflow"
+
+# An environment of its own: the validator's pins (rich below 14) do not go with those of segtrace.
+$(VALIDATOR)/.installed: envs/validator.txt
+	$(PYTHON) -m venv $(VALIDATOR)
+	$(VALIDATOR)/bin/python -m pip install --quiet --disable-pip-version-check -r envs/validator.txt
+	@touch $@
+
+test-crate: $(STAMP) $(VALIDATOR)/.installed  ## judge an exported crate with rocrate-validator
+	SEGTRACE_VALIDATOR=$(CURDIR)/$(VALIDATOR)/bin/python $(BIN)/python -m pytest -s tests/trace/test_validator.py
 
 lint: $(STAMP)  ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .
