@@ -76,6 +76,12 @@ def test_no_phase_imports_another() -> None:
             assert not others, f"{path} imports {others}"
 
 
+def test_trust_imports_no_phase() -> None:
+    for path in (SOURCE / "trace").glob("*.py"):
+        named = {name.split(".")[1] for name in imports(path) if name.startswith("segtrace.")}
+        assert not named & PHASES, f"{path} imports {named & PHASES}"
+
+
 def test_ground_floor_imports_no_room() -> None:
     rooms = {p.name for p in SOURCE.iterdir() if p.is_dir()} - {"__pycache__"}
     for path in SOURCE.glob("*.py"):
