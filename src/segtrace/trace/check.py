@@ -165,6 +165,13 @@ def held(job: Job, config: models.Config) -> str:
     return mine[0] if mine else "made"
 
 
+def all_known_to_snakemake(wanted: Iterable[Job]) -> bool:
+    """Whether Snakemake has a record of every output that is there."""
+    return all(
+        metadata_of(output) is not None for job in wanted for output in jobs.outputs(job) if output.is_file()
+    )
+
+
 def unknown_to_snakemake(wanted: Iterable[Job], config: models.Config) -> list[Problem]:
     """Problems of jobs of which Snakemake has no record: it would compare their times and nothing else.
 
@@ -172,8 +179,7 @@ def unknown_to_snakemake(wanted: Iterable[Job], config: models.Config) -> list[P
     """
     found = []
     for job in wanted:
-        there = [output for output in jobs.outputs(job) if output.is_file()]
-        if there and any(metadata_of(output) is None for output in there):
+        if not all_known_to_snakemake([job]):
             found += problems(job, config)
     return found
 

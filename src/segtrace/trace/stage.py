@@ -20,7 +20,7 @@ from segtrace.config import load, models
 from segtrace.errors import SegtraceError, raise_all
 from segtrace.files import write_text
 from segtrace.seen import state_of
-from segtrace.trace import aside, check, jobs, tools
+from segtrace.trace import aside, check, jobs, sync, tools
 
 #: Stage → the last phase that it makes.
 STAGES = {
@@ -49,6 +49,9 @@ def run(stage: str) -> None:
             print(
                 f"{len(shown)} files changed with their times restored; they have new times now", flush=True
             )
+    if not check.all_known_to_snakemake(jobs.configured(config)):
+        # a clone, or the copy in which DVC runs a queued experiment: nothing is taken for what it may not be
+        sync.remake(config)
     tools.call("snakemake", f"{stage}_all", "--quiet", "host", show=True)
     wanted = jobs.configured(config, until=STAGES[stage])
     raise_all(

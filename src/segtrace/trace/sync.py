@@ -6,13 +6,11 @@ be clean, and every configured output must be the bytes that its record names, m
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from segtrace.config.models import Config
-    from segtrace.trace.jobs import Job
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     config = load.main_config()
     made = jobs.configured(config, until="overview")
     if arguments.remake:
-        _drop_pages(config)
-        _remake(made, config)
+        remake(config)
         return
     if tools.has_dvc() and Path("dvc.lock").is_file():
         tools.refuse_links()
@@ -90,10 +87,12 @@ def _touch() -> None:
     )
 
 
-def _remake(made: "Sequence[Job]", config: "Config") -> None:
+def remake(config: "Config") -> None:
     """Leave Snakemake in a state in which the next run makes all that does not hold, and only that."""
     from segtrace.trace import aside, check, jobs
 
+    _drop_pages(config)
+    made = jobs.configured(config, until="overview")
     if all(output.is_file() for job in made for output in jobs.outputs(job)):
         _touch()
         broken = {problem.job for problem in check.broken(made, config)}
