@@ -125,5 +125,7 @@ def spelled_out(problem: check.Problem, compared: list[Part] | None) -> list[Cha
     """A problem down to its keys and files, where it is about a part; else the problem itself."""
     for part in compared or []:
         if part.name == problem.what and part.changes:
-            return [Change(f"{part.name}: {change.what}", change.recorded, change.now) for change in part.changes]
+            return [
+                Change(f"{part.name}: {change.what}", change.recorded, change.now) for change in part.changes
+            ]
     return [Change(problem.what, problem.recorded, problem.now)]

@@ -81,17 +81,13 @@ def _states(job: "Job", problems: "list[Problem]") -> list[str]:
     shared = any(problem.what not in own for problem in problems)
     broken = {own[problem.what] for problem in problems if problem.what in own}
     return [
-        "missing"
-        if not output.is_file()
-        else "do not hold"
-        if shared or str(output) in broken
-        else "hold"
+        "missing" if not output.is_file() else "do not hold" if shared or str(output) in broken else "hold"
         for output in outputs
     ]
 
 
 def _print(found: dict[str, Any], *, shown: int | None) -> None:
-    rows = [("phase", *STATES)]
+    rows: list[tuple[str, ...]] = [("phase", *STATES)]
     rows += [(phase, *(str(counts[s]) for s in STATES)) for phase, counts in found["phases"].items()]
     totals = [sum(counts[state] for counts in found["phases"].values()) for state in STATES]
     rows.append(("all", *map(str, totals)))

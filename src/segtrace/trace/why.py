@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from segtrace.config.models import Config
     from segtrace.trace.jobs import Job
-    from segtrace.trace.parts import Change, Part
+    from segtrace.trace.parts import Part
 
 #: Jobs and cases that are printed of a longer list; JSON holds all.
 SHOWN = 10
@@ -19,9 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("file", help="a file that the workflow makes, or a raw file")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--experiments", help="asked of the workflow, by commas (default: config/config.yaml)")
+    parser.add_argument(
+        "--experiments", help="asked of the workflow, by commas (default: config/config.yaml)"
+    )
     parser.add_argument("--budget", help="budget asked of the workflow (default: config/config.yaml)")
-    parser.add_argument("--seeds", help="seeds asked of the workflow, by commas (default: config/config.yaml)")
+    parser.add_argument(
+        "--seeds", help="seeds asked of the workflow, by commas (default: config/config.yaml)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

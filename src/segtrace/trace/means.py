@@ -1,0 +1,145 @@
+"""Where the walk of a mean starts: the score rows that it is over, and the mean computed from them again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from segtrace import layout
+from segtrace.trace import jobs, recompute
+from segtrace.trace.cells import Subject, at, leaves
+from segtrace.trace.facts import Facts
+from segtrace.trace.jobs import Job
+from segtrace.trace.links import Needs, need
+
+
+@dataclass
+class Start:
+    """How a number follows from what it is made from, and what that is."""
+
+    how: list[str] = field(default_factory=list)
+    needs: Needs = field(default_factory=dict)
+    checked: int = 0
+    """Cells that were computed again."""
+    differences: list[tuple[str, Any, Any]] = field(default_factory=list)
+    """Cells that came out different: which, as the table has it, as it comes out."""
+    cases: list[dict[str, Any]] = field(default_factory=list)
+    """Values of the cases that a mean is over."""
+
+    def compare(self, cell: str, *, table: Any, again: Any) -> None:
+        """Note a cell that was computed again."""
+        self.checked += 1
+        if not recompute.same(table, again):
+            self.differences.append((cell, table, again))
+
+
+def summary(subject: Subject, facts: Facts, begun: Start) -> None:
+    """Rows of an experiment's summary, or one cell."""
+    made = recompute.experiment_cells(subject.job.name, facts)
+    for number, row in subject.lines:
+        key = (row["method"], int(row["label"]), row["metric"])
+        columns = [subject.column] if subject.column else [c for c in row if c in made.cells.get(key, {})]
+        for column in columns:
+            if column in made.cells.get(key, {}):
+                begun.compare(f"line {number}, {column}", table=row[column], again=made.cells[key][column])
+        _scored(
+            begun,
+            facts,
+            subject.job.name,
+            key,
+            constant=subject.column in (None, "constant") and bool(row["constant"]),
+        )
+    if subject.one and (key := _key(subject.lines[0][1])) in made.cells:
+        begun.how += recompute.sentences(subject.column or "mean", key, made)
+        begun.cases = _case_values(key, made) if subject.column != "constant" else []
+    elif not subject.one:
+        begun.how.append(f"{len(subject.lines)} rows, one a method, label and metric: statistics over cases")
+
+
+def _key(row: Mapping[str, str]) -> recompute.Key:
+    return row["method"], int(row["label"]), row["metric"]
+
+
+def _case_values(key: recompute.Key, made: recompute.Recomputed) -> list[dict[str, Any]]:
+    return [
+        {"case": v.case, "value": v.value, "as_worst": v.as_worst, "missing": v.missing}
+        for v in made.values[key]
+    ]
+
+
+def _scored(begun: Start, facts: Facts, experiment: str, key: recompute.Key, *, constant: bool) -> None:
+    """The score rows of a cell: of its method, or of all methods where the best constant is asked for."""
+    method, label, _ = key
+    for job in recompute.scorings(experiment, facts):
+        if not constant and jobs.run_of(job).method != method:
+            continue
+        need(begun.needs, job, (), "")
+        for row in facts.rows(jobs.outputs(job)[0]):
+            if label in (0, int(row["label"])) or constant:
+                need(begun.needs, job, (row["case"],), row["label"])
+
+
+def _means(begun: Start, facts: Facts, experiment: str, nested: Any, path: tuple[str, ...]) -> None:
+    """Means nested as method → label → metric, all of them or the one at ``path``."""
+    made = recompute.experiment_cells(experiment, facts)
+    numbers = recompute.label_names(experiment, facts)
+    found = [path] if path else [(m, n, k) for m in nested for n in nested[m] for k in nested[m][n]]
+    for method, name, metric in found:
+        key = (method, numbers.get(name, -1), metric)
+        if key not in made.cells:
+            begun.differences.append((f"{method}.{name}.{metric}", at(nested, (method, name, metric)), None))
+            continue
+        begun.compare(
+            f"{method}.{name}.{metric}",
+            table=at(nested, (method, name, metric)),
+            again=made.cells[key]["mean"],
+        )
+        _scored(begun, facts, experiment, key, constant=False)
+    if path and not begun.differences:
+        key = (path[0], numbers[path[1]], path[2])
+        begun.how += recompute.sentences("mean", key, made)
+        begun.cases = _case_values(key, made)
+
+
+def metrics(subject: Subject, facts: Facts, begun: Start) -> None:
+    """An experiment's nested means, or one; or the checksum of a scores file."""
+    content, name = facts.json(subject.file), subject.job.name
+    recorded = content.get("scores_sha256", {})
+    if subject.path[:1] != ("scores_sha256",):
+        _means(begun, facts, name, content.get(name, {}), subject.path[1:])
+    if not subject.path:
+        begun.how.append(f"{len(leaves(content.get(name, {})))} means, by method, label and metric")
+    if subject.path[:1] == ("scores_sha256",):
+        begun.how.append("checksum of a scores file, taken when the tables were made")
+        recorded = {path: recorded[path] for path in subject.path[1:] or recorded}
+        for path in recorded:
+            _whole(begun, facts, jobs.of_file(path))
+    if not subject.path or subject.path[:1] == ("scores_sha256",):
+        for path, sha256 in recorded.items():
+            now = facts.sums(jobs.of_file(path)).get(path)
+            begun.compare(f"scores_sha256.{path}", table=sha256, again=now)
+
+
+def _whole(begun: Start, facts: Facts, job: Job) -> None:
+    """All rows of a scores table."""
+    need(begun.needs, job, (), "")
+    for row in facts.rows(jobs.outputs(job)[0]):
+        need(begun.needs, job, (row["case"],), row["label"])
+
+
+def all_metrics(subject: Subject, facts: Facts, begun: Start) -> None:
+    """The nested means of all experiments, or one."""
+    content = facts.json(subject.file)
+    for name in subject.path[:1] or tuple(content):
+        need(begun.needs, Job("compare", name), (), "")
+        own = facts.json(layout.results(name) / "metrics.json").get(name, {})
+        if own != content[name]:
+            begun.differences.append(
+                (f"{name}: as {layout.results(name) / 'metrics.json'} has it", content[name], own)
+            )
+        _means(begun, facts, name, content[name], subject.path[1:])
+    if subject.path:
+        begun.how.insert(0, f"copied from {layout.results(subject.path[0]) / 'metrics.json'}")
+    else:
+        begun.how.append(
+            f"the means of {len(content)} experiments, copied from results/EXPERIMENT/metrics.json"
+        )
