@@ -105,6 +105,7 @@ def select(file: Path | str, *, row: str | None = None, column: str | None = Non
     job = jobs.of_file(path)
     kind = _kind(path, job)
     if not path.is_file():
+        check_known(job)
         raise SegtraceError(f"{path}: no such file; 'snakemake --cores 2 {path}' makes it")
     if kind == "page":
         if column:
@@ -113,6 +114,16 @@ def select(file: Path | str, *, row: str | None = None, column: str | None = Non
     if path.suffix == ".json":
         return _json(path, job, kind, ".".join(part for part in (row, column) if part))
     return _csv(path, job, kind, row, column)
+
+
+def check_known(job: Job) -> None:
+    """Raise :class:`SegtraceError`, which names the nearest, for a job of a data set or experiment that is not
+    configured.
+    """
+    if job.phase in ("compare", "report"):
+        load.experiment(job.name)
+    elif job.phase != "overview":
+        load.dataset(jobs.dataset_of(job))
 
 
 def _inside(file: Path | str) -> Path:

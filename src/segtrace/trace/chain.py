@@ -81,6 +81,7 @@ def explain(subject: Subject, facts: Facts) -> dict[str, Any]:
         "path": ".".join(subject.path) or None,
         "column": subject.column,
         "value": subject.value if subject.column or subject.path else None,
+        "values": dict(subject.lines[0][1]) if subject.one and subject.lines and not subject.column else None,
         "how": begun.how,
         "cases": begun.cases,
         "recomputed": {

@@ -36,23 +36,28 @@ def summary(subject: Subject, facts: Facts, begun: Start) -> None:
     """Rows of an experiment's summary, or one cell."""
     made = recompute.experiment_cells(subject.job.name, facts)
     for number, row in subject.lines:
-        key = (row["method"], int(row["label"]), row["metric"])
-        columns = [subject.column] if subject.column else [c for c in row if c in made.cells.get(key, {})]
-        for column in columns:
-            if column in made.cells.get(key, {}):
-                begun.compare(f"line {number}, {column}", table=row[column], again=made.cells[key][column])
-        _scored(
-            begun,
-            facts,
-            subject.job.name,
-            key,
-            constant=subject.column in (None, "constant") and bool(row["constant"]),
-        )
-    if subject.one and (key := _key(subject.lines[0][1])) in made.cells:
-        begun.how += recompute.sentences(subject.column or "mean", key, made)
-        begun.cases = _case_values(key, made) if subject.column != "constant" else []
-    elif not subject.one:
+        key, again = _key(row), made.cells.get(_key(row), {})
+        for column in [subject.column] if subject.column else row:
+            if column in again:
+                begun.compare(f"line {number}, {column}", table=row[column], again=again[column])
+        if made.cells and not again:
+            begun.differences.append(
+                (f"line {number}", "there", "no such method, label or metric in the scores")
+            )
+        constant = subject.column in (None, "constant") and bool(row["constant"])
+        _scored(begun, facts, subject.job.name, key, constant=constant)
+    if not subject.one:
         begun.how.append(f"{len(subject.lines)} rows, one a method, label and metric: statistics over cases")
+    elif key in made.cells:
+        column, name = subject.column or "mean", row["label_name"]
+        told = recompute.sentences(column, key, made, name=name)
+        begun.how += told if subject.column else [f"mean: {told[0]}", *told[1:]]
+        begun.cases = _case_values(key, made) if column not in ("constant", "seeds", "folds") else []
+    if not made.cells:
+        begun.how.append(_NOT_AGAIN)
+
+
+_NOT_AGAIN = "it cannot be computed again: scores are missing or damaged"
 
 
 def _key(row: Mapping[str, str]) -> recompute.Key:
@@ -85,6 +90,9 @@ def _means(begun: Start, facts: Facts, experiment: str, nested: Any, path: tuple
     found = [path] if path else [(m, n, k) for m in nested for n in nested[m] for k in nested[m][n]]
     for method, name, metric in found:
         key = (method, numbers.get(name, -1), metric)
+        if not made.cells:
+            _scored(begun, facts, experiment, key, constant=False)
+            continue
         if key not in made.cells:
             begun.differences.append((f"{method}.{name}.{metric}", at(nested, (method, name, metric)), None))
             continue
@@ -94,10 +102,11 @@ def _means(begun: Start, facts: Facts, experiment: str, nested: Any, path: tuple
             again=made.cells[key]["mean"],
         )
         _scored(begun, facts, experiment, key, constant=False)
-    if path and not begun.differences:
-        key = (path[0], numbers[path[1]], path[2])
-        begun.how += recompute.sentences("mean", key, made)
+    if path and key in made.cells:
+        begun.how += recompute.sentences("mean", key, made, name=path[1])
         begun.cases = _case_values(key, made)
+    if not made.cells:
+        begun.how.append(_NOT_AGAIN)
 
 
 def metrics(subject: Subject, facts: Facts, begun: Start) -> None:
@@ -141,5 +150,5 @@ def all_metrics(subject: Subject, facts: Facts, begun: Start) -> None:
         begun.how.insert(0, f"copied from {layout.results(subject.path[0]) / 'metrics.json'}")
     else:
         begun.how.append(
-            f"the means of {len(content)} experiments, copied from results/EXPERIMENT/metrics.json"
+            f"the means of {', '.join(content)}, each copied from results/EXPERIMENT/metrics.json"
         )

@@ -260,7 +260,12 @@ def _picture(made: Source, element: Element, experiment: str, facts: Facts) -> N
 
 def lines(found: dict[str, Any], *, every: bool) -> Iterator[str]:
     """The lines of what :func:`explain` found; ``every`` prints all numbers of a named figure or table."""
-    yield f"{found['page']}: {len(found['elements'])} figures and tables, each with what it is drawn from"
+    count = len(found["elements"])
+    yield (
+        f"{found['page']}: {count} figures and tables, and what each is drawn from"
+        if count > 1
+        else found["page"]
+    )
     for element in found["elements"]:
         yield ""
         yield f"{element['kind']} {element['name']}: {element['heading']}"

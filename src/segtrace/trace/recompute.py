@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from segtrace.aggregation import CaseValue, case_values, deviation, mean, median
+from segtrace.aggregation import PREDICTION_MISSING, CaseValue, case_values, deviation, mean, median
 from segtrace.trace import jobs
 from segtrace.trace.facts import Facts
 from segtrace.trace.jobs import Job
@@ -163,6 +163,35 @@ def same(cell: Any, again: Any) -> bool:
         return False
 
 
+#: Overlap → how it follows from the counts of a row of scores.
+FORMULAS = {
+    "dice": "2 tp / (2 tp + fp + fn)",
+    "iou": "tp / (tp + fp + fn)",
+    "precision": "tp / (tp + fp)",
+    "recall": "tp / (tp + fn)",
+    "accuracy": "(tp + tn) / (tp + fp + fn + tn)",
+}
+
+
+def from_counts(row: Mapping[str, str]) -> dict[str, float | None]:
+    """The overlaps of a row of scores, from its voxel counts; none for a case without a prediction.
+
+    Where both masks are empty, Dice and IoU are 1; an overlap that does not exist is None.
+    """
+    if PREDICTION_MISSING in row.get("reason", ""):
+        return {}
+    tp, fp, fn, tn = (int(row[key]) for key in ("tp", "fp", "fn", "tn"))
+    parts = {
+        "dice": (2 * tp, 2 * tp + fp + fn),
+        "iou": (tp, tp + fp + fn),
+        "precision": (tp, tp + fp),
+        "recall": (tp, tp + fn),
+        "accuracy": (tp + tn, tp + fp + fn + tn),
+    }
+    empty = {"dice": 1.0, "iou": 1.0}
+    return {name: part / whole if whole else empty.get(name) for name, (part, whole) in parts.items()}
+
+
 def label_names(experiment: str, facts: Facts) -> dict[str, int]:
     """Name → number of an experiment's labels, 0 being their mean, as its summary has them."""
     table = jobs.outputs(Job("compare", experiment))[0]
@@ -170,48 +199,52 @@ def label_names(experiment: str, facts: Facts) -> dict[str, int]:
     return found or {"mean": 0}
 
 
-def sentences(column: str, key: Key, made: Recomputed) -> list[str]:
-    """In words, how a cell of the summary follows from the scores."""
+def sentences(column: str, key: Key, made: Recomputed, *, name: str = "") -> list[str]:
+    """In words, how a cell of the summary follows from the scores; ``name`` is that of the label."""
     method, label, metric = key
     cell, runs = made.cells[key], made.runs[method]
     if column == "constant":
-        return [
-            "the best of the means over "
-            f"{len({v.case for v in made.values[key]})} cases of giving every voxel one value (nothing, or one of the "
-            "labels), from the voxel counts tp, fp, fn and tn of the scores; no prediction enters it"
-        ]
+        return [_of_a_constant(metric, len({value.case for value in made.values[key]}))]
     if column in ("seeds", "folds"):
-        return [f"number of different {column} of the {len(runs)} runs of {method}"]
-    what = f"{metric} of label {label}" if label else f"mean over {len(made.labels)} labels of {metric}"
+        return [f"number of different {column} of the runs of {method}, of which there are {len(runs)}"]
+    what = f"{metric} of label {label}" + (f" ({name})" if name else "")
+    what = what if label else f"mean over {len(made.labels)} labels of {metric}"
     if made.scored[method] > 1:
         what = f"mean over the case's runs (up to {made.scored[method]}) of the {what}"
-    words = {
-        "mean": "mean",
-        "sd": "sample standard deviation (n − 1)",
-        "median": "median",
-        "minimum": "minimum",
-        "maximum": "maximum",
-    }
-    counted = {
-        "cases": "number of cases that have a value",
-        "undefined": "number of cases left out, for the metric has no value in any run",
-        "as_worst": "number of cases in which an undefined distance counts as the image diagonal",
-        "missing": "number of cases without a score in at least one run, counted as worst there",
-    }
     told = [
-        f"{words[column]} over {cell['cases']} cases of the {what}"
-        if column in words
-        else f"{counted.get(column, column)}: of the {what}"
+        f"{_WORDS[column]} over {cell['cases']} cases of the {what}"
+        if column in _WORDS
+        else f"{_COUNTED.get(column, column)}; the value of a case is the {what}"
     ]
     told += [f"{cell['undefined']} cases are left out: no value in any run"] if cell["undefined"] else []
-    told += (
-        [f"in {cell['as_worst']} cases an undefined distance counts as the image diagonal"]
-        if cell["as_worst"]
-        else []
+    told += [f"in {cell['as_worst']} cases an undefined distance counts as the image diagonal"] * bool(
+        cell["as_worst"]
     )
-    told += (
-        [f"{cell['missing']} cases lack a score in some run, and count as worst there"]
-        if cell["missing"]
-        else []
+    told += [f"{cell['missing']} cases lack a score in some run, and count as worst there"] * bool(
+        cell["missing"]
     )
     return told
+
+
+_WORDS = {
+    "mean": "mean",
+    "sd": "sample standard deviation (n − 1)",
+    "median": "median",
+    "minimum": "minimum",
+    "maximum": "maximum",
+}
+_COUNTED = {
+    "cases": "number of cases that have a value",
+    "undefined": "number of cases left out, for the metric has no value in any run",
+    "as_worst": "number of cases in which an undefined distance counts as the image diagonal",
+    "missing": "number of cases without a score in at least one run, counted as worst there",
+}
+
+
+def _of_a_constant(metric: str, cases: int) -> str:
+    if metric not in ("dice", "iou"):
+        return "empty: the best constant prediction is computed for dice and iou alone"
+    return (
+        f"the best of the means over {cases} cases of giving every voxel one value (nothing, or one of the labels), "
+        "from the voxel counts of the scores; no prediction enters it"
+    )

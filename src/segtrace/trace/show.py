@@ -26,6 +26,8 @@ def lines(found: dict[str, Any], *, every: bool) -> Iterator[str]:
     yield _headline(found)
     if found["column"] or found["path"]:
         yield f"  {found['column'] or 'value'} = {_value(found['value'])}"
+    elif found["values"]:
+        yield "  " + ", ".join(f"{key} {value}" for key, value in found["values"].items() if value)
     for sentence in found["how"]:
         yield f"  {sentence}"
     yield from _recomputed(found)
@@ -54,8 +56,12 @@ def _headline(found: dict[str, Any]) -> str:
     return f"{found['table']}: {found['path']}" if found["path"] else f"{found['table']}: the whole table"
 
 
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 def _value(value: Any) -> str:
-    return "unknown (empty)" if value in (None, "") else str(value)
+    return "unknown (empty)" if value in (None, "") else _compact(value)
 
 
 def _marks(case: dict[str, Any]) -> str:
@@ -69,7 +75,8 @@ def _recomputed(found: dict[str, Any]) -> Iterator[str]:
     if again is None:
         return
     if again["equal"]:
-        yield "  recomputed: equal" + (f" ({again['cells']} cells)" if again["cells"] > 1 else "")
+        word = "compared" if found["kind"] in ("per_case", "histories") else "recomputed"
+        yield f"  {word}: equal" + (f" ({again['cells']} cells)" if again["cells"] > 1 else "")
     for item in again["differences"]:
         yield f"  recomputed: {item['cell']}: the table has {_value(item['table'])}, it comes out as {_value(item['recomputed'])}"
 
@@ -91,10 +98,10 @@ def _record(record: dict[str, Any] | None) -> str:
 
 def _end(found: dict[str, Any]) -> str:
     edits = sum(item["state"] == "local edit" for step in found["steps"] for item in step.get("raw", ()))
-    told = f"; {edits} raw files differ from the archive (local edits)" if edits else ""
+    told = f"; {_count(edits, 'raw file')} not as in the archive (local edits)" if edits else ""
     if found["holds"]:
         return f"every link holds, down to {_origins(found)}{told}"
-    return f"{len(found['broken'])} links do not hold{told}"
+    return f"{_count(len(found['broken']), 'broken link')}{told}"
 
 
 def _origins(found: dict[str, Any]) -> str:
@@ -123,7 +130,7 @@ def _score(step: dict[str, Any], every: bool) -> Iterator[str]:
     cases: dict[str, list[str]] = {}
     for row in step["rows"]:
         cases.setdefault(row["case"], []).append(str(row["line"]))
-    yield f"  {len(step['rows'])} rows of {len(cases)} cases"
+    yield f"  {_count(len(step['rows']), 'row')} of {_count(len(cases), 'case')}"
     yield from _few(
         [
             f"    {case}: {'line' if len(numbers) == 1 else 'lines'} {', '.join(numbers)}"
@@ -142,7 +149,7 @@ def _state(recorded: str | None, now: str | None) -> str:
 
 def _predict(step: dict[str, Any], every: bool) -> Iterator[str]:
     maps = step["label_maps"]
-    yield f"  {len(maps)} label maps"
+    yield f"  {_count(len(maps), 'label map')}"
     told = [
         f"    {m['file'].rpartition('/')[2]}  sha256 {m['recorded']}  {_state(m['recorded'], m['now'])}"
         for m in maps
@@ -160,10 +167,10 @@ def _train(step: dict[str, Any], every: bool) -> Iterator[str]:
     yield f"  network {network.get('name')}" + (f" ({options})" if options else "")
     yield (
         f"  training {run.get('training_name')}, budget {run.get('budget')}: {training.get('epochs')} epochs, seed "
-        f"{run.get('seed')}, fold {run.get('fold')}, {training.get('precision')}, {run.get('threads')} threads"
+        f"{run.get('seed')}, fold {run.get('fold')}, {training.get('precision')}, threads {run.get('threads')}"
     )
     cases = run.get("cases", {})
-    yield f"  trained on {len(cases.get('train', ()))} cases, validated on {len(cases.get('val', ()))}"
+    yield f"  trained on {_count(len(cases.get('train', ())), 'case')}, validated on {len(cases.get('val', ()))}"
     machine = ", ".join(f"{key} {value}" for key, value in sorted((run.get("machine") or {}).items()))
     yield f"  machine: {machine or 'not recorded'}"
 
@@ -190,7 +197,7 @@ def _prepare(step: dict[str, Any], every: bool) -> Iterator[str]:
         f"{key} {_compact(value)}" for key, value in recipe.items() if value not in (None, False, "")
     )
     yield f"  recipe: {told or 'not recorded'}"
-    yield f"  {len(step['cases'])} cases"
+    yield f"  {_count(len(step['cases']), 'case')}"
     shown = []
     for case in step["cases"]:
         shown.append(f"    {case['case']}: digest {case['digest']}; {', '.join(case['used'])}")
@@ -207,7 +214,7 @@ def _compact(value: Any) -> str:
 
 def _index(step: dict[str, Any], every: bool) -> Iterator[str]:
     yield f"  gate: {'passed' if step['gate']['passed'] else 'not passed'}"
-    yield f"  {len(step['cases'])} cases"
+    yield f"  {_count(len(step['cases']), 'case')}"
     told = [
         f"    {case['case']}: line {case['line']}, digest {case['digest']}, {', '.join(case['images'] + case['labels'])}"
         for case in step["cases"]
@@ -218,7 +225,7 @@ def _index(step: dict[str, Any], every: bool) -> Iterator[str]:
 def _acquire(step: dict[str, Any], every: bool) -> Iterator[str]:
     raw = step["raw"]
     equal = sum(item["state"] == "as in the receipt" for item in raw)
-    yield f"  {len(raw)} raw files, {equal} of them as in the receipt"
+    yield f"  {_count(len(raw), 'raw file')}, {equal} of them as in the receipt"
     told = [f"    {item['file']}  sha256 {item['now']}  {item['state']}" for item in raw]
     first = [line for line, item in zip(told, raw, strict=True) if item["state"] != "as in the receipt"]
     yield from _few(first + [line for line in told if line not in first], every, "    ")

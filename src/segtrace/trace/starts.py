@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from segtrace import layout
-from segtrace.trace import jobs, means
+from segtrace.trace import jobs, means, recompute
 from segtrace.trace.cells import Subject
 from segtrace.trace.facts import Facts
 from segtrace.trace.links import FIRST, need
@@ -42,7 +42,7 @@ def _per_case(subject: Subject, facts: Facts, begun: Start) -> None:
         )
         if subject.one and source:
             begun.how.append(f"copied from line {source} of {jobs.outputs(job)[0]}")
-            begun.how += _of_a_score(row)
+            begun.how += _of_a_score(row, subject.column)
     if not subject.one:
         begun.how.append(f"{len(subject.lines)} rows, copied from the scores of the runs")
 
@@ -82,22 +82,27 @@ def _by(
     return found
 
 
-def _of_a_score(row: Mapping[str, str]) -> list[str]:
+def _of_a_score(row: Mapping[str, str], column: str | None) -> list[str]:
     told = [
         f"case {row['case']}, label {row['label']}: the label map compared with the reference, voxel by voxel"
     ]
+    if column in recompute.FORMULAS and recompute.from_counts(row):
+        counts = ", ".join(f"{key} {row[key]}" for key in ("tp", "fp", "fn", "tn"))
+        told.append(f"{column} = {recompute.FORMULAS[column]}, with {counts}")
     return [*told, *([f"reason: {row['reason']}"] if row.get("reason") else [])]
 
 
 def _scores(subject: Subject, facts: Facts, begun: Start) -> None:
     del facts
-    for _, row in subject.lines:
+    for number, row in subject.lines:
         need(begun.needs, subject.job, (row["case"],), row["label"])
-    begun.how += (
-        _of_a_score(subject.lines[0][1])
-        if subject.one
-        else [f"{len(subject.lines)} rows, one a case and label"]
-    )
+        for name, again in recompute.from_counts(row).items():
+            if subject.column in (None, name):
+                begun.compare(f"line {number}, {name}", table=row[name], again=again)
+    if subject.one:
+        begun.how += _of_a_score(subject.lines[0][1], subject.column)
+    else:
+        begun.how.append(f"{len(subject.lines)} rows, one a case and label")
 
 
 def _histories(subject: Subject, facts: Facts, begun: Start) -> None:

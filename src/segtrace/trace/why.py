@@ -63,10 +63,12 @@ def why(path: Path, config: "Config") -> dict[str, Any]:
     no job makes, and for configuration that cannot be read.
     """
     from segtrace.trace import check, jobs
+    from segtrace.trace.cells import check_known
     from segtrace.trace.parts import parts
 
     path = Path(str(path).removesuffix(jobs.RECORD))
     job = jobs.of_file(path)
+    check_known(job)
     own = _bytes(path, job)
     compared = parts(job, config)
     upstream = [other for other in jobs.above([job], config) if other != job]
@@ -100,7 +102,10 @@ def _bytes(path: Path, job: "Job") -> dict[str, Any]:
         made = record.read(path)
         recorded, by = (None, None) if made is None else (made["sha256"], str(jobs.record_of(path)))
     else:
-        vouched = check.contents(job) if outputs[0].is_file() else {}
+        try:
+            vouched = check.contents(job)
+        except (SegtraceError, KeyError):  # a table that is missing or damaged vouches for nothing
+            vouched = {}
         if path in vouched:
             recorded, by = vouched[path], str(outputs[0])
         elif job.phase != "prepare" or path.suffix != ".json":  # a case's own record has no checksum
