@@ -17,7 +17,7 @@ from segtrace.trace.cells import KEYS, Subject, at, command, select
 from segtrace.trace.chain import walk
 from segtrace.trace.facts import Facts
 from segtrace.trace.jobs import Job
-from segtrace.trace.links import Needs
+from segtrace.trace.links import Needs, need
 from segtrace.trace.starts import start
 
 #: Numbers printed of a longer list; JSON holds all.
@@ -124,10 +124,12 @@ def explain(subject: Subject, facts: Facts) -> dict[str, Any]:
     drawn = [(element, source(element, subject.job.name, facts)) for element in found]
     needs: Needs = {subject.job: {}}
     for file in dict.fromkeys(file for _, origin in drawn for file in origin.files):
-        for job, names in start(select(file), facts).needs.items():
+        there = Path(file).is_file()
+        begun = start(select(file), facts).needs if there else {jobs.of_file(file): {}}
+        for job, names in begun.items():
+            need(needs, job, (), "")
             for name, uses in names.items():
-                needs.setdefault(job, {}).setdefault(name, set()).update(uses)
-            needs.setdefault(job, {})
+                needs[job].setdefault(name, set()).update(uses)
     steps = walk(needs, facts)
     links = [link for step in reversed(steps) for link in step.links]
     return {

@@ -105,15 +105,20 @@ def _inputs(name: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple
     before, after = then.get(name, NOTHING), now.get(name, NOTHING)
     if isinstance(before, dict) and isinstance(after, dict):
         return _files(before, after)
-    return () if before == after else (Change(name, str(before), str(after)),)
+    return () if before == after else (Change("digest", _sum(before), _sum(after)),)
 
 
 def _files(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Change, ...]:
     return tuple(
-        Change(file, str(then.get(file, NOTHING)), str(now.get(file, NOTHING)))
+        Change(file, _sum(then.get(file, NOTHING)), _sum(now.get(file, NOTHING)))
         for file in sorted(then.keys() | now.keys())
         if then.get(file) != now.get(file)
     )
+
+
+def _sum(value: Any) -> str:
+    """A digest as text; None is that of a file that is not there."""
+    return "missing" if value is None else str(value)
 
 
 def _environment(then: str) -> tuple[Change, ...]:

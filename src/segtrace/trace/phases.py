@@ -123,15 +123,11 @@ def _validate(step: Step, needs: Needs, facts: Facts) -> None:
     rows = facts.rows(outputs[0])
     for case in sorted(wanted):
         found = line_of(rows, case=case)
-        if found is None:
+        if found is None and rows:
             step.broken(f"{outputs[0]}: row of case {case}", recorded="there", now="missing")
-            continue
-        need(
-            needs,
-            jobs.prepare(dataset, recipe, int(found[1]["batch"])),
-            (case,),
-            "/".join(sorted(wanted[case])),
-        )
+        batch = int(found[1]["batch"]) if found else layout.batch_of(case, load.dataset(dataset).batches)
+        for use in wanted[case]:
+            need(needs, jobs.prepare(dataset, recipe, batch), (case,), use)
     need(needs, jobs.index(dataset), (), "")
 
 
@@ -149,7 +145,7 @@ def _prepare(step: Step, needs: Needs, facts: Facts) -> None:
                 step.broken(f"{table}: row of case {case}", recorded="there", now="missing")
             continue
         number, row = found
-        used = sorted({use for text in wanted[case] for use in text.split("/")})
+        used = sorted(wanted[case])
         arrays = []
         for kind in ("image",) if used == ["predicted"] else ("image", "label"):  # prediction reads no label
             path = str(table.parents[1] / f"{case}.{kind}.npy")
@@ -219,7 +215,8 @@ def _acquire(step: Step, needs: Needs, facts: Facts) -> None:
     for name, cases in sorted(needs[step.job].items()):
         now, entry = present.get(name), listed.get(name)
         recorded = None if entry is None else entry[1]
-        state = "missing" if now is None else "as in the receipt" if now == recorded else "local edit"
+        edited = "local edit" if listed else "no receipt"
+        state = "missing" if now is None else "as in the receipt" if now == recorded else edited
         step.shown["raw"].append(
             {
                 "file": str(folder / name),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from segtrace.config.models import Config
     from segtrace.trace.jobs import Job
-    from segtrace.trace.parts import Part
+    from segtrace.trace.parts import Change, Part
 
 #: Jobs and cases that are printed of a longer list; JSON holds all.
 SHOWN = 10
@@ -116,20 +116,24 @@ def _bytes(path: Path, job: "Job") -> dict[str, Any]:
 
 
 def _plain(part: "Part") -> dict[str, Any]:
-    changes = [{"what": c.what, "recorded": c.recorded, "now": c.now} for c in part.changes]
-    return {"part": part.name, "same": part.same, "changes": changes}
+    return {"part": part.name, "same": part.same, "changes": [_change(change) for change in part.changes]}
 
 
-def _reasons(job: "Job", config: "Config", compared: "Sequence[Part] | None") -> list[str]:
-    """Why a job itself does not hold, a line each: bytes first, then parts down to their keys."""
+def _change(change: "Change") -> dict[str, str]:
+    return {"what": change.what, "recorded": change.recorded, "now": change.now}
+
+
+def _told(change: dict[str, str]) -> str:
+    return f"{change['what']}: recorded {change['recorded']}, now {change['now']}"
+
+
+def _reasons(job: "Job", config: "Config", compared: "list[Part] | None") -> list[dict[str, str]]:
+    """Why a job itself does not hold: bytes first, then parts down to their keys and files."""
     from segtrace.trace import check
     from segtrace.trace.parts import spelled_out
 
-    return [
-        str(change)
-        for problem in check.problems(job, config)
-        for change in spelled_out(problem, None if compared is None else list(compared))
-    ]
+    problems = check.problems(job, config)
+    return [_change(change) for problem in problems for change in spelled_out(problem, compared)]
 
 
 def _entry(job: "Job", config: "Config") -> dict[str, Any]:
@@ -143,20 +147,26 @@ def _entry(job: "Job", config: "Config") -> dict[str, Any]:
     }
 
 
-def _sentence(because: Sequence[str], above: Sequence[dict[str, Any]]) -> str:
+def _sentence(because: Sequence[dict[str, str]], above: Sequence[dict[str, Any]]) -> str:
     if because:
-        more = f" (and {len(because) - 1} more)" if len(because) > 1 else ""
-        text = f"it would run again because of {because[0]}{more}"
-        return text + (", and jobs above it would run before it" if above else "")
+        text = f"it would run again because {_short(because)}"
+        return text + ("; jobs above it would run before it" if above else "")
     first = [entry for entry in above if entry["first"]]
     if first:
-        named = "; ".join(f"{entry['job']} ({entry['because'][0]})" for entry in first[:3])
+        named = "; ".join(f"{entry['job']} ({_short(entry['because'])})" for entry in first[:3])
         more = f" and {len(first) - 3} more" if len(first) > 3 else ""
         return (
             f"it would run again because jobs that it builds on would: {named}{more}; "
             "it is spared only where what it reads comes out as it was"
         )
     return "nothing would make it run again"
+
+
+def _short(because: Sequence[dict[str, str]]) -> str:
+    """The first cause in a few words, and how many more there are."""
+    first = because[0]
+    state = "is missing" if first["now"].startswith("missing") else "has changed"
+    return f"{first['what']} {state}" + (f", and {len(because) - 1} more" if len(because) > 1 else "")
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -182,7 +192,7 @@ def _print(found: dict[str, Any]) -> None:
     for entry in found["above"]:
         print(f"  {entry['job']}{' (first)' if entry['first'] else ''}")
         for line in entry["because"][:SHOWN]:
-            print(f"    {line}")
+            print(f"    {_told(line)}")
         if len(entry["because"]) > SHOWN:
             print(f"    and {len(entry['because']) - SHOWN} more (--json)")
     print(found["sentence"])
@@ -201,8 +211,9 @@ def raw(path: Path, config: "Config") -> dict[str, Any]:
     from segtrace.config import load
     from segtrace.errors import SegtraceError, advice
     from segtrace.seen import tree_sums
-    from segtrace.trace import check, jobs
+    from segtrace.trace import jobs
     from segtrace.trace.identity import rows
+    from segtrace.trace.parts import parts
 
     dataset = path.parts[2]
     load.dataset(dataset)
@@ -219,7 +230,7 @@ def raw(path: Path, config: "Config") -> dict[str, Any]:
         if name in json.loads(row["images"]) + json.loads(row["labels"])
     ]
     index = jobs.index(dataset)
-    problems = [str(problem) for problem in check.problems(index, config)]
+    problems = _reasons(index, config, parts(index, config))
     return {
         "file": str(path),
         "receipt": listed.get(name),
@@ -229,7 +240,7 @@ def raw(path: Path, config: "Config") -> dict[str, Any]:
         "read_by": [str(index), *_readers(dataset, cases, config)],
         "index": problems,
         "sentence": (
-            f"{index} would run again because of {problems[0]}; what follows reruns where its cases come out different"
+            f"{index} would run again because {_short(problems)}; what follows reruns where its cases come out different"
             if problems
             else "nothing that reads it would run again"
         ),
@@ -292,5 +303,5 @@ def _print_raw(found: dict[str, Any]) -> None:
     for job in found["read_by"]:
         print(f"    {job}")
     for line in found["index"]:
-        print(f"  {line}")
+        print(f"  {_told(line)}")
     print(found["sentence"])
