@@ -29,10 +29,10 @@ def run(arguments: argparse.Namespace) -> None:
     """
     from segtrace.config import load
     from segtrace.errors import raise_all
-    from segtrace.trace import cells, chain, pages, show
+    from segtrace.trace import chain, pages, show, subjects
     from segtrace.trace.facts import Facts
 
-    subject = cells.select(arguments.table, row=arguments.row, column=arguments.column)
+    subject = subjects.select(arguments.table, row=arguments.row, column=arguments.column)
     facts = Facts(load.main_config())
     page = subject.kind == "page"
     found = pages.explain(subject, facts) if page else chain.explain(subject, facts)

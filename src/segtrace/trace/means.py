@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from segtrace import layout
-from segtrace.trace import jobs, recompute
-from segtrace.trace.cells import Subject, at, leaves
+from segtrace.trace import arithmetic, jobs
 from segtrace.trace.facts import Facts
 from segtrace.trace.jobs import Job
 from segtrace.trace.links import Needs, need
+from segtrace.trace.subjects import Subject, at, leaves
 
 
 @dataclass
@@ -28,13 +28,13 @@ class Start:
     def compare(self, cell: str, *, table: Any, again: Any) -> None:
         """Note a cell that was computed again."""
         self.checked += 1
-        if not recompute.same(table, again):
+        if not arithmetic.same(table, again):
             self.differences.append((cell, table, again))
 
 
 def summary(subject: Subject, facts: Facts, begun: Start) -> None:
     """Rows of an experiment's summary, or one cell."""
-    made = recompute.experiment_cells(subject.job.name, facts)
+    made = arithmetic.experiment_cells(subject.job.name, facts)
     for number, row in subject.lines:
         key, again = _key(row), made.cells.get(_key(row), {})
         for column in [subject.column] if subject.column else row:
@@ -50,7 +50,7 @@ def summary(subject: Subject, facts: Facts, begun: Start) -> None:
         begun.how.append(f"{len(subject.lines)} rows, one a method, label and metric: statistics over cases")
     elif key in made.cells:
         column, name = subject.column or "mean", row["label_name"]
-        told = recompute.sentences(column, key, made, name=name)
+        told = arithmetic.sentences(column, key, made, name=name)
         begun.how += told if subject.column else [f"mean: {told[0]}", *told[1:]]
         begun.cases = _case_values(key, made) if column not in ("constant", "seeds", "folds") else []
     if not made.cells:
@@ -60,21 +60,21 @@ def summary(subject: Subject, facts: Facts, begun: Start) -> None:
 _NOT_AGAIN = "it cannot be computed again: scores are missing or damaged"
 
 
-def _key(row: Mapping[str, str]) -> recompute.Key:
+def _key(row: Mapping[str, str]) -> arithmetic.Key:
     return row["method"], int(row["label"]), row["metric"]
 
 
-def _case_values(key: recompute.Key, made: recompute.Recomputed) -> list[dict[str, Any]]:
+def _case_values(key: arithmetic.Key, made: arithmetic.Recomputed) -> list[dict[str, Any]]:
     return [
         {"case": v.case, "value": v.value, "as_worst": v.as_worst, "missing": v.missing}
         for v in made.values[key]
     ]
 
 
-def _scored(begun: Start, facts: Facts, experiment: str, key: recompute.Key, *, constant: bool) -> None:
+def _scored(begun: Start, facts: Facts, experiment: str, key: arithmetic.Key, *, constant: bool) -> None:
     """The score rows of a cell: of its method, or of all methods where the best constant is asked for."""
     method, label, _ = key
-    for job in recompute.scorings(experiment, facts):
+    for job in arithmetic.scorings(experiment, facts):
         if not constant and jobs.run_of(job).method != method:
             continue
         need(begun.needs, job, (), "")
@@ -85,8 +85,8 @@ def _scored(begun: Start, facts: Facts, experiment: str, key: recompute.Key, *, 
 
 def _means(begun: Start, facts: Facts, experiment: str, nested: Any, path: tuple[str, ...]) -> None:
     """Means nested as method → label → metric, all of them or the one at ``path``."""
-    made = recompute.experiment_cells(experiment, facts)
-    numbers = recompute.label_names(experiment, facts)
+    made = arithmetic.experiment_cells(experiment, facts)
+    numbers = arithmetic.label_names(experiment, facts)
     found = [path] if path else [(m, n, k) for m in nested for n in nested[m] for k in nested[m][n]]
     for method, name, metric in found:
         key = (method, numbers.get(name, -1), metric)
@@ -103,7 +103,7 @@ def _means(begun: Start, facts: Facts, experiment: str, nested: Any, path: tuple
         )
         _scored(begun, facts, experiment, key, constant=False)
     if path and key in made.cells:
-        begun.how += recompute.sentences("mean", key, made, name=path[1])
+        begun.how += arithmetic.sentences("mean", key, made, name=path[1])
         begun.cases = _case_values(key, made)
     if not made.cells:
         begun.how.append(_NOT_AGAIN)

@@ -12,13 +12,13 @@ from typing import Any
 
 from segtrace import layout
 from segtrace.errors import SegtraceError, advice
-from segtrace.trace import jobs, recompute
-from segtrace.trace.cells import KEYS, Subject, at, command, select
+from segtrace.trace import arithmetic, jobs
 from segtrace.trace.chain import walk
 from segtrace.trace.facts import Facts
 from segtrace.trace.jobs import Job
 from segtrace.trace.links import Needs, need
 from segtrace.trace.starts import start
+from segtrace.trace.subjects import KEYS, Subject, at, command, select
 
 #: Numbers printed of a longer list; JSON holds all.
 SHOWN = 50
@@ -168,7 +168,7 @@ def source(element: Element, experiment: str, facts: Facts) -> Source:
 
     Raises :class:`SegtraceError` for one that a report does not draw.
     """
-    scored = recompute.scorings(experiment, facts)
+    scored = arithmetic.scorings(experiment, facts)
     run = jobs.run_of(scored[0])
     name, made = element.name, Source()
     if match := re.fullmatch(r"table-(\d+)", name):
@@ -241,7 +241,7 @@ def _picture(made: Source, element: Element, experiment: str, facts: Facts) -> N
         raise SegtraceError(f"{element.name}: the caption {element.caption!r} names no case")
     case, method = match["case"], element.heading
     told = re.search(r"Fold (\d+), seed (\d+)\.", element.caption)
-    for job in recompute.scorings(experiment, facts):
+    for job in arithmetic.scorings(experiment, facts):
         run = jobs.run_of(job)
         table = layout.predictions(run, jobs.variant_of(job)) / "predictions.csv"
         wanted = (run.fold, run.seed) == tuple(map(int, told.groups())) if told else True

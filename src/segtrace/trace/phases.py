@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from segtrace import layout
+from segtrace.config import load
 from segtrace.errors import SegtraceError
 from segtrace.trace import jobs
 from segtrace.trace.facts import Facts
@@ -22,6 +23,13 @@ from segtrace.trace.links import FIRST, Needs, Step, file_entry, line_of, need
 def _tables(step: Step, needs: Needs, facts: Facts) -> None:
     del needs
     step.shown["files"] = [file_entry(path, facts.sums(step.job)) for path in jobs.outputs(step.job)]
+    asked, now = facts.asked(step.job), facts.config
+    keys = ("experiments", "budget", "seeds") if step.job.phase == "overview" else ("budget", "seeds")
+    step.notes += [
+        f"made for {key} {getattr(asked, key)}; config/config.yaml asks for {getattr(now, key)}"
+        for key in keys
+        if getattr(asked, key) != getattr(now, key)
+    ]
 
 
 def _score(step: Step, needs: Needs, facts: Facts) -> None:

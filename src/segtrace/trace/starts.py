@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from segtrace import layout
-from segtrace.trace import jobs, means, recompute
-from segtrace.trace.cells import Subject
+from segtrace.trace import arithmetic, jobs, means
 from segtrace.trace.facts import Facts
 from segtrace.trace.links import FIRST, need
 from segtrace.trace.means import Start
+from segtrace.trace.subjects import Subject
 
 
 def start(subject: Subject, facts: Facts) -> Start:
@@ -86,9 +86,9 @@ def _of_a_score(row: Mapping[str, str], column: str | None) -> list[str]:
     told = [
         f"case {row['case']}, label {row['label']}: the label map compared with the reference, voxel by voxel"
     ]
-    if column in recompute.FORMULAS and recompute.from_counts(row):
+    if column in arithmetic.FORMULAS and arithmetic.from_counts(row):
         counts = ", ".join(f"{key} {row[key]}" for key in ("tp", "fp", "fn", "tn"))
-        told.append(f"{column} = {recompute.FORMULAS[column]}, with {counts}")
+        told.append(f"{column} = {arithmetic.FORMULAS[column]}, with {counts}")
     return [*told, *([f"reason: {row['reason']}"] if row.get("reason") else [])]
 
 
@@ -96,7 +96,7 @@ def _scores(subject: Subject, facts: Facts, begun: Start) -> None:
     del facts
     for number, row in subject.lines:
         need(begun.needs, subject.job, (row["case"],), row["label"])
-        for name, again in recompute.from_counts(row).items():
+        for name, again in arithmetic.from_counts(row).items():
             if subject.column in (None, name):
                 begun.compare(f"line {number}, {name}", table=row[name], again=again)
     if subject.one:

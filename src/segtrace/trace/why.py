@@ -63,8 +63,8 @@ def why(path: Path, config: "Config") -> dict[str, Any]:
     no job makes, and for configuration that cannot be read.
     """
     from segtrace.trace import check, jobs
-    from segtrace.trace.cells import check_known
     from segtrace.trace.parts import parts
+    from segtrace.trace.subjects import check_known
 
     path = Path(str(path).removesuffix(jobs.RECORD))
     job = jobs.of_file(path)
