@@ -59,7 +59,7 @@ def test_nothing_makes_a_finished_file_run_again(kept: Path, file: str) -> None:
 
 def test_configuration_is_told_by_dotted_keys_with_both_values(project: Path) -> None:
     training = Path("config/training/demo_3d.yaml")
-    training.write_text(training.read_text().replace("learning_rate: 0.01", "learning_rate: 0.02").replace("1.0e-2","0.02"))
+    training.write_text(training.read_text().replace("learning_rate: 1.0e-2", "learning_rate: 0.02"))
     found = asked(f"checkpoints/{RUN}/run.json")
     assert changed(found) == {"configuration": [("training.learning_rate", "0.01", "0.02")]}
     assert found["sentence"] == "it would run again because configuration: training.learning_rate has changed"
