@@ -6,7 +6,7 @@ hold, and adds to what is needed of the jobs below.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from segtrace import layout
@@ -99,7 +99,7 @@ def _train(step: Step, needs: Needs, facts: Facts) -> None:
     if resolved and used and sorted(told) != sorted(used):
         step.broken("cases of run.json and of the split", recorded=len(told), now=f"{len(used)}, others")
     for role, use in (("train", "trained on"), ("val", "validated on")):
-        cases = [case for case, its in {*used, *told} if its == role]
+        cases = [case for case, its in sorted({*used, *told}) if its == role]
         need(needs, jobs.split(run.dataset, run.protocol), cases, str(run.fold))
         need(needs, jobs.validate(run.dataset, run.recipe), cases, use)
 
@@ -112,6 +112,7 @@ def _split(step: Step, needs: Needs, facts: Facts) -> None:
         for number, row in enumerate(facts.rows(table), FIRST)
         if row["fold"] in wanted.get(row["case"], ())
     ]
+    step.shown["rows"].sort(key=lambda row: ("test", "val", "train").index(row["role"]))
     missing = set(wanted) - {row["case"] for row in step.shown["rows"]}
     for case in sorted(missing) if facts.rows(table) else ():
         step.broken(f"{table}: row of case {case}", recorded="there", now="missing")
@@ -146,7 +147,7 @@ def _prepare(step: Step, needs: Needs, facts: Facts) -> None:
     step.shown["files"] = [file_entry(table, sums)]
     step.shown["recipe"] = made.get("configuration", {}).get("recipe")
     step.shown["cases"] = []
-    for case in sorted(wanted):
+    for case in _scored_first(wanted, "predicted"):
         found = line_of(rows, case=case)
         if found is None:
             if rows:
@@ -176,7 +177,7 @@ def _index(step: Step, needs: Needs, facts: Facts) -> None:
     if step.shown["gate"]["passed"] is not True:
         step.broken(f"{gate}: passed", recorded=True, now=step.shown["gate"]["passed"])
     step.shown["cases"] = []
-    for case in sorted(needs[step.job]):
+    for case in _scored_first(needs[step.job], "reference"):
         found = line_of(rows, case=case)
         if found is None:
             if rows:
@@ -200,6 +201,11 @@ def _index(step: Step, needs: Needs, facts: Facts) -> None:
     need(needs, jobs.acquire(step.job.name), (), "")
 
 
+def _scored_first(wanted: Mapping[str, set[str]], use: str) -> list[str]:
+    """Cases in order, those that a number is about before those that the network was trained on."""
+    return sorted(wanted, key=lambda case: (use not in wanted[case], case))
+
+
 def _together(sums: list[str | None]) -> str | None:
     """One checksum for a case's files, as the index has it; None where one is missing."""
     if None in sums:
@@ -220,7 +226,7 @@ def _acquire(step: Step, needs: Needs, facts: Facts) -> None:
     listed = receipt.get("files", {})
     step.shown["files"] = [file_entry(path, facts.sums(step.job))]
     step.shown["raw"] = []
-    for name, cases in sorted(needs[step.job].items()):
+    for name, cases in needs[step.job].items():  # in the order of the indexed cases
         now, entry = present.get(name), listed.get(name)
         recorded = None if entry is None else entry[1]
         edited = "local edit" if listed else "no receipt"

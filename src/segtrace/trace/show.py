@@ -176,12 +176,12 @@ def _train(step: dict[str, Any], every: bool) -> Iterator[str]:
 
 
 def _split(step: dict[str, Any], every: bool) -> Iterator[str]:
-    roles: dict[tuple[str, str], int] = {}
+    roles: dict[str, dict[str, int]] = {}
     for row in step["rows"]:
-        roles[row["fold"], row["role"]] = roles.get((row["fold"], row["role"]), 0) + 1
-    yield "  " + (
-        ", ".join(f"fold {f}: {count} {role}" for (f, role), count in sorted(roles.items())) or "no cases"
-    )
+        counts = roles.setdefault(row["fold"], {})
+        counts[row["role"]] = counts.get(row["role"], 0) + 1
+    for fold, counts in sorted(roles.items(), key=lambda item: int(item[0])):
+        yield f"  fold {fold}: " + ", ".join(f"{count} {role}" for role, count in counts.items())
     told = [f"    {r['case']}: {r['role']} of fold {r['fold']} (line {r['line']})" for r in step["rows"]]
     yield from _few(told, every, "    ")
 
