@@ -1,0 +1,154 @@
+"""Where the walk of a mean starts: the score rows that it is over, and the mean computed from them again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from segtrace import layout
+from segtrace.trace import arithmetic, jobs
+from segtrace.trace.facts import Facts
+from segtrace.trace.jobs import Job
+from segtrace.trace.links import Needs, need
+from segtrace.trace.subjects import Subject, at, leaves
+
+
+@dataclass
+class Start:
+    """How a number follows from what it is made from, and what that is."""
+
+    how: list[str] = field(default_factory=list)
+    needs: Needs = field(default_factory=dict)
+    checked: int = 0
+    """Cells that were computed again."""
+    differences: list[tuple[str, Any, Any]] = field(default_factory=list)
+    """Cells that came out different: which, as the table has it, as it comes out."""
+    cases: list[dict[str, Any]] = field(default_factory=list)
+    """Values of the cases that a mean is over."""
+
+    def compare(self, cell: str, *, table: Any, again: Any) -> None:
+        """Note a cell that was computed again."""
+        self.checked += 1
+        if not arithmetic.same(table, again):
+            self.differences.append((cell, table, again))
+
+
+def summary(subject: Subject, facts: Facts, begun: Start) -> None:
+    """Rows of an experiment's summary, or one cell."""
+    made = arithmetic.experiment_cells(subject.job.name, facts)
+    for number, row in subject.lines:
+        key, again = _key(row), made.cells.get(_key(row), {})
+        for column in [subject.column] if subject.column else row:
+            if column in again:
+                begun.compare(f"line {number}, {column}", table=row[column], again=again[column])
+        if made.cells and not again:
+            begun.differences.append(
+                (f"line {number}", "there", "no such method, label or metric in the scores")
+            )
+        constant = subject.column in (None, "constant") and bool(row["constant"])
+        _scored(begun, facts, subject.job.name, key, constant=constant)
+    if not subject.one:
+        begun.how.append(f"{len(subject.lines)} rows, one a method, label and metric: statistics over cases")
+    elif key in made.cells:
+        column, name = subject.column or "mean", row["label_name"]
+        told = arithmetic.sentences(column, key, made, name=name)
+        begun.how += told if subject.column else [f"mean: {told[0]}", *told[1:]]
+        begun.cases = _case_values(key, made) if column not in ("constant", "seeds", "folds") else []
+    if not made.cells:
+        begun.how.append(_NOT_AGAIN)
+
+
+_NOT_AGAIN = "it cannot be computed again: scores are missing or damaged"
+
+
+def _key(row: Mapping[str, str]) -> arithmetic.Key:
+    return row["method"], int(row["label"]), row["metric"]
+
+
+def _case_values(key: arithmetic.Key, made: arithmetic.Recomputed) -> list[dict[str, Any]]:
+    return [
+        {"case": v.case, "value": v.value, "as_worst": v.as_worst, "missing": v.missing}
+        for v in made.values[key]
+    ]
+
+
+def _scored(begun: Start, facts: Facts, experiment: str, key: arithmetic.Key, *, constant: bool) -> None:
+    """The score rows of a cell: of its method, or of all methods where the best constant is asked for."""
+    method, label, _ = key
+    for job in arithmetic.scorings(experiment, facts):
+        if not constant and jobs.run_of(job).method != method:
+            continue
+        need(begun.needs, job, (), "")
+        for row in facts.rows(jobs.outputs(job)[0]):
+            if label in (0, int(row["label"])) or constant:
+                need(begun.needs, job, (row["case"],), row["label"])
+
+
+def _means(begun: Start, facts: Facts, experiment: str, nested: Any, path: tuple[str, ...]) -> None:
+    """Means nested as method → label → metric, all of them or the one at ``path``."""
+    made = arithmetic.experiment_cells(experiment, facts)
+    numbers = arithmetic.label_names(experiment, facts)
+    found = [path] if path else [(m, n, k) for m in nested for n in nested[m] for k in nested[m][n]]
+    for method, name, metric in found:
+        key = (method, numbers.get(name, -1), metric)
+        if not made.cells:
+            _scored(begun, facts, experiment, key, constant=False)
+            continue
+        if key not in made.cells:
+            begun.differences.append((f"{method}.{name}.{metric}", at(nested, (method, name, metric)), None))
+            continue
+        begun.compare(
+            f"{method}.{name}.{metric}",
+            table=at(nested, (method, name, metric)),
+            again=made.cells[key]["mean"],
+        )
+        _scored(begun, facts, experiment, key, constant=False)
+    if path and key in made.cells:
+        begun.how += arithmetic.sentences("mean", key, made, name=path[1])
+        begun.cases = _case_values(key, made)
+    if not made.cells:
+        begun.how.append(_NOT_AGAIN)
+
+
+def metrics(subject: Subject, facts: Facts, begun: Start) -> None:
+    """An experiment's nested means, or one; or the checksum of a scores file."""
+    content, name = facts.json(subject.file), subject.job.name
+    recorded = content.get("scores_sha256", {})
+    if subject.path[:1] != ("scores_sha256",):
+        _means(begun, facts, name, content.get(name, {}), subject.path[1:])
+    if not subject.path:
+        begun.how.append(f"{len(leaves(content.get(name, {})))} means, by method, label and metric")
+    if subject.path[:1] == ("scores_sha256",):
+        begun.how.append("checksum of a scores file, taken when the tables were made")
+        recorded = {path: recorded[path] for path in subject.path[1:] or recorded}
+        for path in recorded:
+            _whole(begun, facts, jobs.of_file(path))
+    if not subject.path or subject.path[:1] == ("scores_sha256",):
+        for path, sha256 in recorded.items():
+            now = facts.sums(jobs.of_file(path)).get(path)
+            begun.compare(f"scores_sha256.{path}", table=sha256, again=now)
+
+
+def _whole(begun: Start, facts: Facts, job: Job) -> None:
+    """All rows of a scores table."""
+    need(begun.needs, job, (), "")
+    for row in facts.rows(jobs.outputs(job)[0]):
+        need(begun.needs, job, (row["case"],), row["label"])
+
+
+def all_metrics(subject: Subject, facts: Facts, begun: Start) -> None:
+    """The nested means of all experiments, or one."""
+    content = facts.json(subject.file)
+    for name in subject.path[:1] or tuple(content):
+        need(begun.needs, Job("compare", name), (), "")
+        own = facts.json(layout.results(name) / "metrics.json").get(name, {})
+        if own != content[name]:
+            begun.differences.append(
+                (f"{name}: as {layout.results(name) / 'metrics.json'} has it", content[name], own)
+            )
+        _means(begun, facts, name, content[name], subject.path[1:])
+    if subject.path:
+        begun.how.insert(0, f"copied from {layout.results(subject.path[0]) / 'metrics.json'}")
+    else:
+        begun.how.append(
+            f"the means of {', '.join(content)}, each copied from results/EXPERIMENT/metrics.json"
+        )

@@ -1,0 +1,136 @@
+"""What differs between a job's record and the present, part by part, down to the key and the file."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from segtrace import digests
+from segtrace.config import models
+from segtrace.errors import SegtraceError
+from segtrace.trace import check, identity, jobs, record
+from segtrace.trace.jobs import Job
+
+#: What stands for a value that one of the two sides does not have.
+NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One key, file or input with its two values, as text."""
+
+    what: str
+    recorded: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: recorded {self.recorded}, now {self.now}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of what a job is made from; it is the same where ``changes`` is empty."""
+
+    name: str
+    changes: tuple[Change, ...] = field(default=())
+
+    @property
+    def same(self) -> bool:
+        """Whether record and present agree."""
+        return not self.changes
+
+
+def parts(job: Job, config: models.Config) -> list[Part] | None:
+    """Every part of what ``job`` is made from, compared; None where there is no record to compare with.
+
+    A part that cannot be computed now, for a table that it reads is not there, has one change that says so.
+    """
+    made = record.read(jobs.outputs(job)[0])
+    if made is None:
+        return None
+    found: list[Part] = []
+    try:
+        now = plain(identity.inputs(job, config))
+        names = sorted(made["inputs"].keys() | now.keys())
+        found += [Part(f"inputs.{name}", _inputs(name, made["inputs"], now)) for name in names]
+    except (SegtraceError, KeyError) as error:
+        found.append(Part("inputs", (Change("what it reads", "there", f"not there ({error})"),)))
+    readers: dict[str, Callable[[], tuple[Change, ...]]] = {
+        "configuration": lambda: keys(made["configuration"], identity.configuration(job, config)),
+        "code": lambda: _files(made["code"], identity.code(job, config)),
+        "environment": lambda: _environment(str(made["environment"])),
+    }
+    for name, compare in readers.items():
+        try:
+            found.append(Part(name, compare()))
+        except SegtraceError as error:
+            found.append(Part(name, (Change(name, "there", f"not there ({error})"),)))
+    return found
+
+
+def plain(value: Any) -> Any:
+    """A value as it comes back from JSON: keys are text, tuples are lists."""
+    return json.loads(json.dumps(value))
+
+
+def keys(then: Any, now: Any) -> tuple[Change, ...]:
+    """The dotted keys at which two configurations differ, with both values as JSON."""
+    before, after = flat(plain(then)), flat(plain(now))
+    return tuple(
+        Change(key or "(all of it)", _text(before, key), _text(after, key))
+        for key in sorted(before.keys() | after.keys())
+        if _text(before, key) != _text(after, key)
+    )
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings, and lists that hold mappings or lists, as one mapping of dotted keys."""
+    if isinstance(value, dict) and value:
+        items = [(str(key), item) for key, item in value.items()]
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        items = [(str(place), item) for place, item in enumerate(value)]
+    else:
+        return {prefix: value}
+    found: dict[str, Any] = {}
+    for key, item in items:
+        found |= flat(item, f"{prefix}.{key}" if prefix else key)
+    return found
+
+
+def _text(values: Mapping[str, Any], key: str) -> str:
+    return json.dumps(values[key], sort_keys=True, ensure_ascii=False) if key in values else NOTHING
+
+
+def _inputs(name: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Change, ...]:
+    before, after = then.get(name, NOTHING), now.get(name, NOTHING)
+    if isinstance(before, dict) and isinstance(after, dict):
+        return _files(before, after)
+    return () if before == after else (Change("digest", _sum(before), _sum(after)),)
+
+
+def _files(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Change, ...]:
+    return tuple(
+        Change(file, _sum(then.get(file, NOTHING)), _sum(now.get(file, NOTHING)))
+        for file in sorted(then.keys() | now.keys())
+        if then.get(file) != now.get(file)
+    )
+
+
+def _sum(value: Any) -> str:
+    """A digest as text; None is that of a file that is not there."""
+    return "missing" if value is None else str(value)
+
+
+def _environment(then: str) -> tuple[Change, ...]:
+    now = digests.environment_digest()
+    return () if then == now else (Change("envs/requirements.lock", then, now),)
+
+
+def spelled_out(problem: check.Problem, compared: list[Part] | None) -> list[Change]:
+    """A problem down to its keys and files, where it is about a part; else the problem itself."""
+    for part in compared or []:
+        if part.name == problem.what and part.changes:
+            return [
+                Change(f"{part.name}: {change.what}", change.recorded, change.now) for change in part.changes
+            ]
+    return [Change(problem.what, problem.recorded, problem.now)]

@@ -1,0 +1,255 @@
+"""A finished project whose files are made up: quick to make, and in every table and record as a real one.
+
+Raw files, arrays, weights and label maps are arbitrary bytes, for what is tested reads their checksums
+alone. The experiment's tables are made by the real functions from made-up scores.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from workflow_helpers import ROOT
+
+from segtrace import layout, tables
+from segtrace.compare import overview
+from segtrace.compare import tables as compare
+from segtrace.config import load, runs
+from segtrace.files import write_json
+from segtrace.trace import jobs, record
+from segtrace.trace.jobs import OVERVIEW, Job
+
+DATASET, RECIPE, PROTOCOL = "phantom3d", "iso2", "random"
+METHODS = ("unet3d_tiny", "dynunet_tiny_3d")
+ROLES = {"c0": "test", "c1": "train", "c2": "val", "c3": "test", "c4": "train", "c5": "test"}
+ARCHIVE = {
+    "archive": "made_up.tar",
+    "bytes": 4,
+    "sha256": "ab" * 32,
+    "origin": "published",
+    "verified_by": "sha256",
+}
+
+
+def fabricate(path: Path, *, archive: bool = True) -> Path:
+    """Make the project in ``path``, which must be the working directory; its root."""
+    shutil.copytree(ROOT / "config", path / "config")
+    shutil.copytree(ROOT / "envs", path / "envs")
+    (path / "config/config.yaml").write_text(
+        "experiments: [made]\nbudget: smoke\nseeds: [0, 1]\ntraining_threads: 1\n"
+    )
+    (path / "config/experiments/made.yaml").write_text(
+        f"title: Made up\ndataset: {DATASET}\nrecipe: {RECIPE}\nprotocol: {PROTOCOL}\ntraining: demo_3d\n"
+        f"methods: [{', '.join(METHODS)}]\n"
+    )
+    _acquired(archive)
+    _indexed()
+    _prepared()
+    _split()
+    variant = runs.variant_of(load.experiment("made"))
+    for run in runs.runs_of("made", budget="smoke", seeds=[0, 1]):
+        _trained(run)
+        _predicted(run, variant)
+        _scored(run, variant)
+    _compared()
+    return path
+
+
+def _bytes(path: Path, text: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    def cell(value: Any) -> str:
+        text = "" if value is None else str(value)
+        return '"' + text.replace('"', '""') + '"' if '"' in text or "," in text else text
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [",".join(rows[0]), *(",".join(cell(value) for value in row.values()) for row in rows)]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _record(job: Job) -> None:
+    record.write(job, record.begin(job))
+
+
+def _acquired(archive: bool) -> None:
+    files = {}
+    for case in ROLES:
+        for kind in ("image", "label"):
+            name = f"{kind}s/{case}.nii.gz"
+            files[name] = [len(f"{kind} {case}"), _bytes(layout.raw(DATASET) / name, f"{kind} {case}")]
+    receipt = {
+        "dataset": DATASET,
+        "licence": {},
+        "files": files,
+        "local_edits": [],
+        "archives": [ARCHIVE] if archive else [],
+        "generator": None if archive else {"code": "0123456789abcdef", "options": {"seed": 0}},
+    }
+    write_json(layout.receipt(DATASET), receipt)
+    _record(jobs.acquire(DATASET))
+
+
+def _indexed() -> None:
+    rows = []
+    for number, case in enumerate(ROLES):
+        images, labels = f"images/{case}.nii.gz", f"labels/{case}.nii.gz"
+        rows.append(
+            {
+                "dataset": DATASET,
+                "case": case,
+                "subject": f"s{number}",
+                "images": json.dumps([images]),
+                "labels": json.dumps([labels]),
+                "image_sha256": hashlib.sha256((layout.raw(DATASET) / images).read_bytes()).hexdigest(),
+                "label_sha256": hashlib.sha256((layout.raw(DATASET) / labels).read_bytes()).hexdigest(),
+                "digest": f"{number:016x}",
+            }
+        )
+    _csv(layout.cases(DATASET), rows)
+    write_json(
+        layout.index(DATASET) / "gate.json",
+        {"passed": True, "expectations": {"number of cases": {"observed": 6}}},
+    )
+    _record(jobs.index(DATASET))
+
+
+def _prepared() -> None:
+    every = []
+    for batch in range(load.dataset(DATASET).batches):
+        rows = []
+        for case in ROLES:
+            if layout.batch_of(case, load.dataset(DATASET).batches) == batch:
+                stem = layout.prepared(DATASET, RECIPE)
+                sums = {
+                    kind: _bytes(stem / f"{case}.{kind}.npy", f"array {kind} {case}")
+                    for kind in ("image", "label")
+                }
+                write_json(stem / f"{case}.json", {"case": case})
+                rows.append(
+                    {"case": case, "batch": batch, "digest": f"{batch:016x}"}
+                    | {f"{kind}_sha256": value for kind, value in sums.items()}
+                )
+        _csv(layout.batch_table(DATASET, RECIPE, batch), rows)
+        _record(jobs.prepare(DATASET, RECIPE, batch))
+        every += rows
+    folder = layout.prepared(DATASET, RECIPE)
+    _csv(folder / "prepared.csv", sorted(every, key=lambda row: row["case"]))
+    _csv(folder / "mask_checks.csv", [{"case": case, "label": 1, "volume_change": 0.01} for case in ROLES])
+    write_json(
+        folder / "gate.json", {"passed": True, "expectations": {"no structure is lost": {"observed": 0}}}
+    )
+    _record(jobs.validate(DATASET, RECIPE))
+
+
+def _split() -> None:
+    rows = [
+        {"case": case, "subject": f"s{n}", "cluster": f"s{n}", "fold": 0, "role": role}
+        for n, (case, role) in enumerate(ROLES.items())
+    ]
+    _csv(layout.split(DATASET, PROTOCOL), rows)
+    _record(jobs.split(DATASET, PROTOCOL))
+
+
+def _trained(run: layout.RunName) -> None:
+    folder = layout.run(run)
+    for name in layout.WEIGHTS.values():
+        _bytes(folder / name, f"{name} of {run}")
+    tables.write(
+        "history",
+        [
+            {
+                "epoch": e,
+                "step": e,
+                "learning_rate": 0.01,
+                "loss": 1 / (e + 2),
+                "val_dice": None if e == 1 else 0.3,
+            }
+            for e in (1, 2)
+        ],
+        folder / "history.csv",
+    )
+    resolved = runs.resolve(run, threads=1)
+    cases = {role: [case for case, its in ROLES.items() if its == role] for role in ("train", "val")}
+    write_json(folder / "run.json", resolved | {"cases": cases, "machine": {"device": "cpu"}})
+    _record(jobs.train(run))
+
+
+def _predicted(run: layout.RunName, variant: layout.Variant) -> None:
+    folder = layout.predictions(run, variant)
+    rows = []
+    for case, role in ROLES.items():
+        if role == "test" and not (case == "c5" and run.method == METHODS[1] and run.seed == 1):
+            sha256 = _bytes(folder / f"{case}.nii.gz", f"label map of {case} by {run}")
+            rows.append({"case": case, "file": f"{case}.nii.gz", "sha256": sha256, "digest": "0" * 16})
+    _csv(folder / "predictions.csv", rows)
+    _record(jobs.predict(run, variant))
+
+
+def _scored(run: layout.RunName, variant: layout.Variant) -> None:
+    """Made-up counts: case c3 lacks label 3 in reference and prediction, c0's label 2 is never found."""
+    predicted = {row["case"] for row in _read(layout.predictions(run, variant) / "predictions.csv")}
+    rows = []
+    for number, case in enumerate(case for case, role in ROLES.items() if role == "test"):
+        for label in (1, 2, 3):
+            reference = 0 if (case, label) == ("c3", 3) else 100 * label + number
+            found = 0 if reference == 0 or (case, label) == ("c0", 2) else reference - 7 * (run.seed + 1)
+            tp = found * 3 // 4 if run.method == METHODS[0] else found // 2
+            fp, fn = found - tp, reference - tp
+            tn = 1000 - tp - fp - fn
+            missing = case not in predicted
+            both = reference == 0 and found == 0
+            distance = 1.0 + label / 8 + number if reference and found and not missing else None
+            rows.append(
+                {**vars(run), **vars(variant), "case": case, "label": label}
+                | {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
+                | {
+                    "dice": 0.0 if missing else 1.0 if both else 2 * tp / (2 * tp + fp + fn),
+                    "iou": 0.0 if missing else 1.0 if both else tp / (tp + fp + fn),
+                    "precision": 0.0 if missing else tp / found if found else None,
+                    "recall": 0.0 if missing else tp / reference if reference else None,
+                    "accuracy": 0.0 if missing else (tp + tn) / 1000,
+                    "hd95_mm": None if distance is None else 2 * distance,
+                    "hd95_voxel": distance,
+                    "worst_mm": 40.0,
+                    "worst_voxel": 20.0,
+                    "reason": "prediction missing"
+                    if missing
+                    else "both empty"
+                    if both
+                    else ""
+                    if found
+                    else "prediction empty",
+                }
+            )
+    tables.write("scores", rows, layout.scores(run, variant))
+    _record(jobs.score(run, variant))
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+
+
+def _compared() -> None:
+    wanted = runs.runs_of("made", budget="smoke", seeds=[0, 1])
+    variant = runs.variant_of(load.experiment("made"))
+    labels = load.dataset(DATASET).labels
+    scores = compare.read_scores(wanted, variant=variant, labels=list(labels))
+    summary = compare.summarise(scores, experiment="made", budget="smoke", methods=METHODS, labels=labels)
+    folder = layout.results("made")
+    sums = {
+        str(layout.scores(run, variant)): hashlib.sha256(layout.scores(run, variant).read_bytes()).hexdigest()
+        for run in wanted
+    }
+    tables.write("summary", summary, folder / "summary.csv")
+    tables.write("per_case", scores, folder / "per_case.csv")
+    write_json(folder / "metrics.json", compare.metrics(summary, scores_sha256=sums))
+    _record(Job("compare", "made"))
+    write_json(layout.RESULTS / "metrics.json", overview.metrics(["made"]))
+    tables.write("histories", overview.histories({"made": wanted}), layout.RESULTS / "histories.csv")
+    _record(Job("overview", OVERVIEW))
