@@ -82,6 +82,5 @@ def as_text(found: list[tuple[str, Finding]]) -> str:
         if finding.remedy:
             lines.append(f"{'':21} do: {finding.remedy}")
     counts = {level: sum(1 for _, finding in found if finding.level == level) for level in LEVELS}
-    plurals = {"ok": "ok", "note": "notes", "warning": "warnings", "error": "errors"}
-    lines.append(", ".join(f"{counts[level]} {plurals[level]}" for level in reversed(LEVELS)))
+    lines.append(", ".join(f"{level}: {counts[level]}" for level in reversed(LEVELS)))
     return "\n".join(lines)
