@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from segtrace import layout
 from segtrace.config import load, models, runs
@@ -30,7 +30,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a cell needs: the experiment, its runs, the variant that is scored, and the file that it stands in."""
+    """What a cell needs: the file that it stands in, the experiment, the runs, the variant that is scored, and
+    the configuration that the record says was asked for.
+    """
 
     cell: cells.Cell
     target: Path
@@ -80,18 +82,12 @@ def plan(table: Path, *, row: str | None, column: str) -> Plan:
     cell = cells.cell(target, row=row, column=column, names=names)
     if of_scores:
         chosen, variant = [jobs.run_of(job)], jobs.variant_of(job)
+        asked = {"budget": chosen[0].budget, "seeds": [chosen[0].seed]}
     else:
         asked = made["configuration"]["asked"]
         every = runs.runs_of(experiment, budget=asked["budget"], seeds=asked["seeds"])
         chosen, variant = _needed(cell, every, experiment), runs.variant_of(load.experiment(experiment))
-    config = load.main_config(
-        {
-            "experiments": [experiment],
-            "budget": chosen[0].budget,
-            "seeds": sorted({run.seed for run in chosen}),
-            "training_threads": _threads(chosen),
-        }
-    )
+    config = load.main_config({**asked, "experiments": [experiment], "training_threads": _threads(chosen)})
     return Plan(cell, target, experiment, tuple(chosen), variant, config)
 
 
@@ -170,6 +166,7 @@ def _reduce(plan: Plan, config: Path) -> None:
     experiment["folds"] = sorted({run.fold for run in plan.runs})
     _write_yaml(path, experiment)
     main = plan.config.model_dump(mode="json")
+    main["seeds"] = sorted({run.seed for run in plan.runs})
     if main["mirror"]:
         main["mirror"] = str(Path(main["mirror"]).expanduser().absolute())
     _write_yaml(config / "config.yaml", main)
@@ -222,9 +219,8 @@ def _call(command: list[str], folder: Path, *, say: Say | None) -> tuple[int, Pa
         parts = environ["PYTHONPATH"].split(os.pathsep)
         environ["PYTHONPATH"] = os.pathsep.join(os.path.abspath(part) for part in parts if part)
     path = folder / LOG
-    with (
-        path.open("a", encoding="utf-8") as log,
-        subprocess.Popen(
+    with path.open("a", encoding="utf-8") as log:
+        process = subprocess.Popen(
             [str(tool), *command[1:]],
             cwd=folder,
             env=environ,
@@ -233,15 +229,25 @@ def _call(command: list[str], folder: Path, *, say: Say | None) -> tuple[int, Pa
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-        ) as process,
-    ):
-        assert process.stdout is not None
-        rule = ""
-        for line in process.stdout:
-            log.write(line)
-            log.flush()
-            rule = _progress(line, rule, say) if say else ""
-    return process.returncode, path
+        )
+        try:
+            _follow(process, log, say)
+            return process.wait(), path
+        except BaseException:  # an interrupt: nobody may work on in a folder that is about to be removed
+            process.terminate()
+            process.wait()
+            raise
+
+
+def _follow(process: "subprocess.Popen[str]", log: IO[str], say: Say | None) -> None:
+    """Write what a process says to the log until it ends, telling ``say`` of the jobs that are done."""
+    assert process.stdout is not None
+    rule = ""
+    for line in process.stdout:
+        log.write(line)
+        log.flush()
+        if say is not None:
+            rule = _progress(line, rule, say)
 
 
 def _progress(line: str, rule: str, say: Say) -> str:

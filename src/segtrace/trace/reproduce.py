@@ -116,14 +116,9 @@ def reproduce(plan: "Plan", folder: Path, *, cores: int, say: "Say") -> dict[str
 
 
 def _heading(plan: "Plan") -> Iterator[str]:
-    from segtrace.trace.differences import shown
+    from segtrace.trace.differences import place, shown
 
-    row = (
-        f"row {','.join(f'{key}={value}' for key, value in plan.cell.row.items())[:100]}…, "
-        if plan.cell.row
-        else ""
-    )
-    yield f"{plan.target}: {row}{plan.cell.column} = {shown(plan.cell.value)}"
+    yield f"{place(plan.cell)} = {shown(plan.cell.value)}"
     for run in plan.runs:
         yield f"  from {run}, {plan.variant}"
 
@@ -137,7 +132,7 @@ def _result(plan: "Plan", steps: "list[Step]", reasons: list[str], *, say: "Say"
         say(f"identical: {shown(plan.cell.value)}")
     else:
         if reasons:
-            say("a difference was to be expected: " + "; ".join(reasons))
+            say("a difference was to be expected, for this is not as it was: " + "; ".join(reasons))
         say(
             f"first differs at {first.name}: {first.where}: recorded {shown(first.recorded)}, "
             f"recomputed {shown(first.recomputed)}"
