@@ -6,12 +6,13 @@ MIRROR ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+MOTO := .venv-moto
 RUN := $(BIN)/snakemake --cores $(CORES)
 LOCKED := { code=$$?; if ls .snakemake/locks/* > /dev/null 2>&1; then echo "A lock is left in .snakemake/locks. If no other run is at work in this folder, free it with: make unlock" >&2; fi; exit $$code; }
 WITH_MIRROR := $(if $(MIRROR),mirror=$(MIRROR))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint format hippocampus busi unlock lock bench measure clean
+.PHONY: help install demo test test-fast test-remotes lint format hippocampus busi unlock lock bench measure clean
 
 help:  ## list every target
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -35,6 +36,14 @@ test: $(STAMP)  ## all tests but the slow proofs: no network, under 12 minutes o
 
 test-fast: $(STAMP)  ## the tests without the end-to-end runs
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not workflow"
+
+$(MOTO)/.installed: envs/moto.txt
+	$(PYTHON) -m venv $(MOTO)
+	$(MOTO)/bin/python -m pip install --quiet --disable-pip-version-check -r envs/moto.txt
+	@touch $@
+
+test-remotes: $(STAMP) $(MOTO)/.installed  ## DVC remotes over SSH and S3, on servers of its own (needs sshd)
+	SEGTRACE_MOTO=$(CURDIR)/$(MOTO)/bin/moto_server $(BIN)/python -m pytest -m remotes tests/remotes
 
 lint: $(STAMP)  ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

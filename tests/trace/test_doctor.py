@@ -67,6 +67,7 @@ def healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
             dvc=settings(
                 ".dvc/config cache.type=copy",
                 ".dvc/config remote.s.url=../../store",
+                ".dvc/config remote.s.verify=true",
                 ".dvc/config core.remote=s",
             ),
             git=Answer(0, f"{project}\n"),
@@ -181,7 +182,7 @@ def test_a_folder_without_dvc(healthy: Machine) -> None:
     ],
 )
 def test_remotes(healthy: Machine, lines: list[str], level: str, words: str) -> None:
-    lines = [".dvc/config cache.type=copy", *lines]
+    lines = [".dvc/config cache.type=copy", ".dvc/config remote.s.verify=true", *lines]
     said = bad(probes_dvc.dvc(replace(healthy, ask=answers(dvc=settings(*lines)))))
     assert said.level == level
     assert words in said.what
@@ -194,9 +195,10 @@ def test_a_remote_elsewhere_is_not_contacted(healthy: Machine) -> None:
         ".dvc/config remote.s.url=s3://b/dvc",
         ".dvc/config core.remote=s",
     ]
-    found = probes_dvc.dvc(replace(healthy, ask=answers(dvc=settings(*lines))))
-    assert {finding.level for finding in found} == {"ok"}
-    assert "not contacted" in found[-1].what
+    cache, room, remote, unchecked = probes_dvc.dvc(replace(healthy, ask=answers(dvc=settings(*lines))))
+    assert {cache.level, room.level, remote.level} == {"ok"}
+    assert "not contacted" in remote.what
+    assert (unchecked.level, unchecked.remedy) == ("note", "dvc remote modify s verify true")
 
 
 # --- storage --------------------------------------------------------------------------------------------

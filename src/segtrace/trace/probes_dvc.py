@@ -81,7 +81,7 @@ def _cache_room(machine: Machine, settings: list[tuple[str, str, str]]) -> Findi
 
 def _remotes(settings: list[tuple[str, str, str]]) -> list[Finding]:
     remotes = {
-        name.split(".")[1]: (origin, value)
+        name.removeprefix("remote.").removesuffix(".url"): (origin, value)
         for origin, name, value in settings
         if name.startswith("remote.") and name.endswith(".url")
     }
@@ -110,7 +110,18 @@ def _remotes(settings: list[tuple[str, str, str]]) -> list[Finding]:
                 f"{hint} dvc remote default NAME",
             )
         )
-    return said + [_remote(name, origin, url) for name, (origin, url) in sorted(remotes.items())]
+    for name, (origin, url) in sorted(remotes.items()):
+        said.append(_remote(name, origin, url))
+        verify = _value(settings, f"remote.{name}.verify")
+        if verify is None or verify[1].lower() not in ("true", "on", "yes", "1"):
+            said.append(
+                Finding(
+                    "note",
+                    f"DVC does not check what it pulls from {name}: bytes that were changed there would pass",
+                    f"dvc remote modify {name} verify true",
+                )
+            )
+    return said
 
 
 def _remote(name: str, origin: str, url: str) -> Finding:
