@@ -7,12 +7,12 @@ VENV := .venv
 VALIDATOR := .venv-validator
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+MOTO := .venv-moto
 RUN := $(BIN)/snakemake --cores $(CORES)
-LOCKED := { code=$$?; if ls .snakemake/locks/* > /dev/null 2>&1; then echo "A lock is left in .snakemake/locks. If no other run is at work in this folder, free it with: make unlock" >&2; fi; exit $$code; }
 WITH_MIRROR := $(if $(MIRROR),mirror=$(MIRROR))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-crate lint format hippocampus busi unlock lock bench measure clean
+.PHONY: help install demo test test-fast test-crate test-remotes lint format hippocampus busi unlock lock bench measure clean
 
 help:  ## list every target
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -28,7 +28,7 @@ $(STAMP): envs/requirements.lock pyproject.toml
 install: $(STAMP)  ## create .venv from the lock (done once, by every target that needs it)
 
 demo: $(STAMP)  ## run the whole chain on the embedded phantoms and say where the reports lie
-	$(RUN) --config experiments=demo_2d,demo_3d || $(LOCKED)
+	$(RUN) --config experiments=demo_2d,demo_3d
 	@echo; echo "Reports, to open in a browser:"; for e in demo_2d demo_3d; do echo "  file://$(CURDIR)/reports/$$e/index.html"; done
 
 test: $(STAMP)  ## all tests but the slow proofs: no network, under 12 minutes on two cores
@@ -46,6 +46,14 @@ $(VALIDATOR)/.installed: envs/validator.txt
 test-crate: $(STAMP) $(VALIDATOR)/.installed  ## judge an exported crate with rocrate-validator
 	SEGTRACE_VALIDATOR=$(CURDIR)/$(VALIDATOR)/bin/python $(BIN)/python -m pytest -s tests/trace/test_validator.py
 
+$(MOTO)/.installed: envs/moto.txt
+	$(PYTHON) -m venv $(MOTO)
+	$(MOTO)/bin/python -m pip install --quiet --disable-pip-version-check -r envs/moto.txt
+	@touch $@
+
+test-remotes: $(STAMP) $(MOTO)/.installed  ## DVC remotes over SSH and S3, on servers of its own (needs sshd)
+	SEGTRACE_MOTO=$(CURDIR)/$(MOTO)/bin/moto_server $(BIN)/python -m pytest -m remotes tests/remotes
+
 lint: $(STAMP)  ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -59,11 +67,11 @@ format: $(STAMP)  ## put code and rules into the project's form
 	$(BIN)/snakefmt Snakefile workflow/rules
 
 hippocampus: $(STAMP)  ## the smallest real experiment: downloads 27 MB, or MIRROR=<folder>
-	$(RUN) --config experiments=hippocampus $(WITH_MIRROR) || $(LOCKED)
+	$(RUN) --config experiments=hippocampus $(WITH_MIRROR)
 	@echo; echo "Report: file://$(CURDIR)/reports/hippocampus/index.html"
 
 busi: $(STAMP)  ## U-Net on breast ultrasound: downloads about 200 MB, or MIRROR=<folder>
-	$(RUN) --config experiments=busi $(WITH_MIRROR) || $(LOCKED)
+	$(RUN) --config experiments=busi $(WITH_MIRROR)
 	@echo; echo "Report: file://$(CURDIR)/reports/busi/index.html"
 
 unlock: $(STAMP)  ## free the lock that a killed Snakemake left (only when none is running here)
