@@ -93,9 +93,10 @@ def reproduce(plan: "Plan", folder: Path, *, cores: int, say: "Say") -> dict[str
     for line in _heading(plan):
         say(line)
     reasons = differences.expected(plan)
-    say(
-        f"{'a difference is to be expected' if reasons else 'no difference is to be expected'}{':' if reasons else ''}"
-    )
+    if reasons:
+        say("a difference is to be expected, for this is not as it was:")
+    else:
+        say("code, configuration, environment, processor and threads are those of the records")
     for reason in reasons:
         say(f"  - {reason}")
     raw = differences.raw(plan)
