@@ -10,7 +10,8 @@ from segtrace import cli
 from segtrace.config import load
 from segtrace.errors import SegtraceError
 from segtrace.trace.parts import flat, keys
-from segtrace.trace.why import raw, why
+from segtrace.trace.raw_files import raw
+from segtrace.trace.why import why
 
 RUN = "phantom3d/iso2/random/unet3d_tiny/smoke/fold-0_seed-0"
 VARIANT = "test-last-native-none"
@@ -108,8 +109,26 @@ def test_what_is_broken_above_is_told_with_the_first_causes(project: Path) -> No
     }
     assert found["sentence"].startswith(
         "it would run again because jobs that it builds on would: "
-        f"train {RUN} (configuration: network.options.base has changed);"
+        f"train {RUN} (configuration: network.options.base has changed)"
     )
+
+
+def test_rows_of_a_table_above_decide_by_content_and_whole_files_bring_what_follows(project: Path) -> None:
+    Path("data/prepared/phantom3d/iso2/c1.image.npy").write_text("other")
+    gate, split = asked("data/prepared/phantom3d/iso2/gate.json"), asked("data/splits/phantom3d/random.csv")
+    for found in (gate, split):
+        assert found["again"]
+        assert found["sentence"].startswith(
+            "it would run again because jobs that it builds on would: prepare "
+        )
+    trained = asked(f"checkpoints/{RUN}/run.json")
+    assert not trained["again"]
+    assert trained["sentence"] == (
+        "it would run again only if what it reads came out different, for jobs above it would: "
+        "prepare phantom3d/iso2/000 (data/prepared/phantom3d/iso2/c1.image.npy has changed)"
+    )
+    Path(f"predictions/{RUN}/{VARIANT}/c3.nii.gz").write_text("other")
+    assert asked(SUMMARY)["again"]
 
 
 def test_a_missing_file_and_a_missing_record(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

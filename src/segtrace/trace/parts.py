@@ -1,7 +1,7 @@
 """What differs between a job's record and the present, part by part, down to the key and the file."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,3 +134,25 @@ def spelled_out(problem: check.Problem, compared: list[Part] | None) -> list[Cha
                 Change(f"{part.name}: {change.what}", change.recorded, change.now) for change in part.changes
             ]
     return [Change(problem.what, problem.recorded, problem.now)]
+
+
+def reasons(job: Job, config: models.Config, compared: list[Part] | None) -> list[dict[str, str]]:
+    """Why a job itself does not hold: bytes first, then parts down to their keys and files; none if it holds."""
+    problems = check.problems(job, config)
+    return [as_json(change) for problem in problems for change in spelled_out(problem, compared)]
+
+
+def as_json(change: Change) -> dict[str, str]:
+    """A change as plain data."""
+    return {"what": change.what, "recorded": change.recorded, "now": change.now}
+
+
+def told(change: Mapping[str, str]) -> str:
+    """A change with its two values, in words."""
+    return f"{change['what']}: recorded {change['recorded']}, now {change['now']}"
+
+
+def short(changes: Sequence[Mapping[str, str]]) -> str:
+    """The first of several changes in a few words, and how many more there are."""
+    state = "is missing" if changes[0]["now"].startswith("missing") else "has changed"
+    return f"{changes[0]['what']} {state}" + (f", and {len(changes) - 1} more" if len(changes) > 1 else "")

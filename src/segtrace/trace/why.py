@@ -9,10 +9,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from segtrace.config.models import Config
     from segtrace.trace.jobs import Job
-    from segtrace.trace.parts import Change, Part
+    from segtrace.trace.parts import Part
 
 #: Jobs and cases that are printed of a longer list; JSON holds all.
 SHOWN = 10
+#: Phase → phases of whose tables it reads some rows: it runs again only where the content of these differs.
+BY_CONTENT = {
+    "index": ("acquire",),
+    "prepare": ("index",),
+    "validate": ("index",),
+    "split": ("index",),
+    "train": ("validate", "split"),
+    "predict": ("validate", "split"),
+    "score": ("index", "validate", "split"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,15 +44,17 @@ def run(arguments: argparse.Namespace) -> None:
     Raises :class:`segtrace.errors.SegtraceError` for a file that no job makes.
     """
     from segtrace.config import load
+    from segtrace.trace import raw_files
 
     asked = {key: getattr(arguments, key) for key in ("experiments", "budget", "seeds")}
     config = load.main_config(asked)
     path = _relative(arguments.file)
-    found = raw(path, config) if _is_raw(path) else why(path, config)
+    a_raw_file = raw_files.is_raw(path)
+    found = raw_files.raw(path, config) if a_raw_file else why(path, config)
     if arguments.json:
         print(json.dumps(found, indent=1))
-    elif "read_by" in found:
-        _print_raw(found)
+    elif a_raw_file:
+        raw_files.show(found)
     else:
         _print(found)
 
@@ -63,7 +75,7 @@ def why(path: Path, config: "Config") -> dict[str, Any]:
     no job makes, and for configuration that cannot be read.
     """
     from segtrace.trace import check, jobs
-    from segtrace.trace.parts import parts
+    from segtrace.trace.parts import parts, reasons
     from segtrace.trace.subjects import check_known
 
     path = Path(str(path).removesuffix(jobs.RECORD))
@@ -71,12 +83,14 @@ def why(path: Path, config: "Config") -> dict[str, Any]:
     check_known(job)
     own = _bytes(path, job)
     compared = parts(job, config)
-    upstream = [other for other in jobs.above([job], config) if other != job]
-    above = [_entry(other, config) for other in upstream if check.problems(other, config)]
-    causes = {entry["job"] for entry in above}
-    for entry, other in zip(above, [o for o in upstream if str(o) in causes], strict=True):
-        entry["first"] = not causes & {str(j) for j in jobs.above([other], config) if j != other}
-    because = _reasons(job, config, compared)
+    wanted = [job, *_gates(job, config)]
+    upstream = [other for other in jobs.above(wanted, config) if other != job]
+    above = {other: _entry(other, config) for other in upstream if check.problems(other, config)}
+    files = _by_file(job, config)
+    for other, entry in above.items():
+        entry["first"] = not above.keys() & set(jobs.above([other], config)) - {other}
+        entry["brings"] = other in files
+    because = reasons(job, config, compared)
     return {
         "file": str(path),
         "job": str(job),
@@ -84,10 +98,42 @@ def why(path: Path, config: "Config") -> dict[str, Any]:
         "bytes": own,
         "parts": None if compared is None else [_plain(part) for part in compared],
         "because": because,
-        "above": above,
-        "again": bool(because or above),
-        "sentence": _sentence(because, above),
+        "above": list(above.values()),
+        "again": bool(because) or any(entry["brings"] for entry in above.values()),
+        "sentence": _sentence(because, list(above.values())),
     }
+
+
+def _gates(job: "Job", config: "Config") -> "list[Job]":
+    """The gates that a split waits for, of all recipes that the experiments ask for with it."""
+    from segtrace.config import load
+    from segtrace.trace import jobs
+
+    if job.phase != "split":
+        return []
+    for names in (config.experiments, load.names("experiments")):
+        found = [load.experiment(name) for name in names]
+        recipes = {one.recipe for one in found if job == jobs.split(one.dataset, one.protocol)}
+        if recipes:
+            return [jobs.validate(jobs.dataset_of(job), recipe) for recipe in sorted(recipes)]
+    return []
+
+
+def _by_file(job: "Job", config: "Config") -> "set[Job]":
+    """The jobs that bring ``job`` with them when they run: a chain of files, each read whole, leads to it."""
+    from segtrace.trace import jobs
+
+    waiting = [job]
+    found: set[Job] = set()
+    while waiting:
+        one = waiting.pop()
+        apart = BY_CONTENT.get(one.phase, ())
+        above = [other for other in jobs.upstream(one, config) if other.phase not in apart] + _gates(
+            one, config
+        )
+        waiting += [other for other in above if other not in found]
+        found.update(above)
+    return found
 
 
 def _bytes(path: Path, job: "Job") -> dict[str, Any]:
@@ -116,60 +162,42 @@ def _bytes(path: Path, job: "Job") -> dict[str, Any]:
 
 
 def _plain(part: "Part") -> dict[str, Any]:
-    return {"part": part.name, "same": part.same, "changes": [_change(change) for change in part.changes]}
+    from segtrace.trace.parts import as_json
 
-
-def _change(change: "Change") -> dict[str, str]:
-    return {"what": change.what, "recorded": change.recorded, "now": change.now}
-
-
-def _told(change: dict[str, str]) -> str:
-    return f"{change['what']}: recorded {change['recorded']}, now {change['now']}"
-
-
-def _reasons(job: "Job", config: "Config", compared: "list[Part] | None") -> list[dict[str, str]]:
-    """Why a job itself does not hold: bytes first, then parts down to their keys and files."""
-    from segtrace.trace import check
-    from segtrace.trace.parts import spelled_out
-
-    problems = check.problems(job, config)
-    return [_change(change) for problem in problems for change in spelled_out(problem, compared)]
+    return {"part": part.name, "same": part.same, "changes": [as_json(change) for change in part.changes]}
 
 
 def _entry(job: "Job", config: "Config") -> dict[str, Any]:
-    from segtrace.trace.parts import parts
+    from segtrace.trace.parts import parts, reasons
 
     compared = parts(job, config)
     return {
         "job": str(job),
-        "because": _reasons(job, config, compared),
+        "because": reasons(job, config, compared),
         "parts": None if compared is None else [_plain(part) for part in compared],
     }
 
 
 def _sentence(because: Sequence[dict[str, str]], above: Sequence[dict[str, Any]]) -> str:
+    """The last line. Where jobs above run that do not bring this one with them, its inputs decide by content."""
+    from segtrace.trace.parts import short
+
     if because:
-        text = f"it would run again because {_short(because)}"
+        text = f"it would run again because {short(because)}"
         return text + ("; jobs above it would run before it" if above else "")
     first = [entry for entry in above if entry["first"]]
-    if first:
-        named = "; ".join(f"{entry['job']} ({_short(entry['because'])})" for entry in first[:3])
-        more = f" and {len(first) - 3} more" if len(first) > 3 else ""
-        return (
-            f"it would run again because jobs that it builds on would: {named}{more}; "
-            "it is spared only where what it reads comes out as it was"
-        )
+    named = "; ".join(f"{entry['job']} ({short(entry['because'])})" for entry in first[:3])
+    more = f" and {len(first) - 3} more" if len(first) > 3 else ""
+    if any(entry["brings"] for entry in above):
+        return f"it would run again because jobs that it builds on would: {named}{more}"
+    if above:
+        return f"it would run again only if what it reads came out different, for jobs above it would: {named}{more}"
     return "nothing would make it run again"
 
 
-def _short(because: Sequence[dict[str, str]]) -> str:
-    """The first cause in a few words, and how many more there are."""
-    first = because[0]
-    state = "is missing" if first["now"].startswith("missing") else "has changed"
-    return f"{first['what']} {state}" + (f", and {len(because) - 1} more" if len(because) > 1 else "")
-
-
 def _print(found: dict[str, Any]) -> None:
+    from segtrace.trace.parts import told
+
     print(f"{found['file']}: made by {found['job']}")
     if not found["configured"]:
         print("  config/config.yaml does not ask for it: it runs only where it is asked for by name")
@@ -179,8 +207,10 @@ def _print(found: dict[str, Any]) -> None:
     elif own["recorded"] is None:
         print(f"  bytes: nothing recorded; sha256 {own['now']}")
     else:
-        told = "as recorded" if own["same"] else f"changed: recorded sha256 {own['recorded']}, now"
-        print(f"  bytes: {told}{' (' if own['same'] else ' '}sha256 {own['now']}{')' if own['same'] else ''}")
+        state = "as recorded" if own["same"] else f"changed: recorded sha256 {own['recorded']}, now"
+        print(
+            f"  bytes: {state}{' (' if own['same'] else ' '}sha256 {own['now']}{')' if own['same'] else ''}"
+        )
     if found["parts"] is None:
         print("  no record of what it was made from")
     for part in found["parts"] or ():
@@ -192,116 +222,7 @@ def _print(found: dict[str, Any]) -> None:
     for entry in found["above"]:
         print(f"  {entry['job']}{' (first)' if entry['first'] else ''}")
         for line in entry["because"][:SHOWN]:
-            print(f"    {_told(line)}")
+            print(f"    {told(line)}")
         if len(entry["because"]) > SHOWN:
             print(f"    and {len(entry['because']) - SHOWN} more (--json)")
-    print(found["sentence"])
-
-
-# --- a raw file ---------------------------------------------------------------------------------------
-
-
-def _is_raw(path: Path) -> bool:
-    return path.parts[:2] == ("data", "raw") and len(path.parts) > 3
-
-
-def raw(path: Path, config: "Config") -> dict[str, Any]:
-    """Of a raw file: whether it is as the receipt says, and which cases and jobs read it."""
-    from segtrace import layout
-    from segtrace.config import load
-    from segtrace.errors import SegtraceError, advice
-    from segtrace.seen import tree_sums
-    from segtrace.trace import jobs
-    from segtrace.trace.identity import rows
-    from segtrace.trace.parts import parts
-
-    dataset = path.parts[2]
-    load.dataset(dataset)
-    name = str(path.relative_to(layout.raw(dataset)))
-    present = tree_sums(layout.raw(dataset)) or {}
-    listed = _receipt_files(dataset)
-    if name not in present and name not in listed:
-        hint = advice(name, [*listed, *(key for key in present if key not in listed)][:50])
-        raise SegtraceError(f"{path}: no such raw file, and the receipt lists none; {hint}")
-    table = layout.cases(dataset)
-    cases = [
-        row["case"]
-        for row in (rows(table) if table.is_file() else ())
-        if name in json.loads(row["images"]) + json.loads(row["labels"])
-    ]
-    index = jobs.index(dataset)
-    problems = _reasons(index, config, parts(index, config))
-    return {
-        "file": str(path),
-        "receipt": listed.get(name),
-        "now": present.get(name),
-        "local_edit": present.get(name) != listed.get(name),
-        "cases": cases,
-        "read_by": [str(index), *_readers(dataset, cases, config)],
-        "index": problems,
-        "sentence": (
-            f"{index} would run again because {_short(problems)}; what follows reruns where its cases come out different"
-            if problems
-            else "nothing that reads it would run again"
-        ),
-    }
-
-
-def _receipt_files(dataset: str) -> dict[str, str]:
-    """File → checksum, as the receipt lists them; empty where there is no receipt that can be read."""
-    from segtrace import layout
-    from segtrace.errors import SegtraceError
-    from segtrace.files import read_json
-
-    try:
-        files = read_json(layout.receipt(dataset))["files"]
-        return {name: str(sha256) for name, (_, sha256) in files.items()}
-    except (SegtraceError, KeyError, TypeError, ValueError):
-        return {}
-
-
-def _readers(dataset: str, cases: Sequence[str], config: "Config") -> list[str]:
-    """The configured jobs that open the raw files of these cases: their batches, and the scorings of them."""
-    from segtrace import layout
-    from segtrace.config import load
-    from segtrace.errors import SegtraceError
-    from segtrace.trace import jobs
-    from segtrace.trace.identity import members
-
-    count = load.dataset(dataset).batches
-    batches = {layout.batch_of(case, count) for case in cases}
-    found = []
-    for job in jobs.configured(config, until="score"):
-        if job.phase in ("prepare", "score") and jobs.dataset_of(job) == dataset:
-            if job.phase == "prepare":
-                read = int(job.name.rpartition("/")[2]) in batches
-            else:
-                try:
-                    scored = {case for case, _ in members(jobs.run_of(job), (jobs.variant_of(job).role,))}
-                except SegtraceError:  # not split yet
-                    scored = set()
-                read = jobs.variant_of(job).grid == "native" and not scored.isdisjoint(cases)
-            if read:
-                found.append(str(job))
-    return found
-
-
-def _print_raw(found: dict[str, Any]) -> None:
-    print(f"{found['file']}: a raw file; no job writes to it once it is there")
-    if found["now"] is None:
-        print(f"  bytes: missing; the receipt has sha256 {found['receipt']}")
-    elif found["receipt"] is None:
-        print(f"  bytes: sha256 {found['now']}; the receipt does not list it: a local edit")
-    elif found["local_edit"]:
-        print(f"  bytes: a local edit: the receipt has sha256 {found['receipt']}, now sha256 {found['now']}")
-    else:
-        print(f"  bytes: as the receipt has them (sha256 {found['now']})")
-    shown, rest = found["cases"][:SHOWN], len(found["cases"]) - SHOWN
-    more = f" and {rest} more" if rest > 0 else ""
-    print(f"  cases that it belongs to: {', '.join(shown) or 'none in the index'}{more}")
-    print("  read by:")
-    for job in found["read_by"]:
-        print(f"    {job}")
-    for line in found["index"]:
-        print(f"  {_told(line)}")
     print(found["sentence"])
