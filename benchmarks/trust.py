@@ -139,7 +139,7 @@ def flip_one_pixel(path: Path) -> None:
     image = Image.open(path)
     array = image.copy()
     width, _ = array.size
-    place = next(i for i, value in enumerate(array.getdata()) if value)
+    place = next(i for i, value in enumerate(array.tobytes()) if value)
     array.putpixel((place % width, place // width), 0)
     array.save(path)
 
