@@ -64,3 +64,28 @@ def test_params_are_keys_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -
         (keys,) = (list(param["config/config.yaml"]) for param in entry["params"])
         assert set(keys) <= set(known), name
         assert "mirror" not in keys
+
+
+def test_committed_pins_are_of_embedded_data_sets_and_hold_three_outputs() -> None:
+    pins = sorted((ROOT / "data/raw").glob("*.dvc"))
+    assert [pin.stem for pin in pins] == ["phantom2d", "phantom3d"]
+    for pin in pins:
+        outs = yaml.safe_load(pin.read_text())["outs"]
+        name = pin.stem
+        assert [out["path"] for out in outs] == [
+            name,
+            f"{name}.receipt.json",
+            f"{name}.receipt.json.prov.json",
+        ]
+        assert all(out["md5"] for out in outs)
+
+
+def test_pins_are_visible_to_git_and_dvc() -> None:
+    """A pattern that matches `data/raw/` itself would hide the pins from DVC (which asks dulwich, with the slash)."""
+    from dulwich.ignore import IgnoreFilter
+
+    ignored = IgnoreFilter.from_path(str(ROOT / ".gitignore")).is_ignored
+    for path in ("data/", "data/raw/", "data/raw/x.dvc", "data/index/", "data/splits/", "results/"):
+        assert not ignored(path), path
+    for path in ("data/raw/x/", "data/raw/x.receipt.json", "data/raw/.x.new", "checkpoints/", "predictions/"):
+        assert ignored(path), path
