@@ -220,6 +220,7 @@ def test_a_comment_changes_no_code_digest_and_a_line_does(
     def digest_of(text: str) -> str:
         module.write_text(text)
         digests._parse.cache_clear()
+        digests._modules.cache_clear()
         return digests.code_digest("score")
 
     base = digest_of('def f(x: int) -> int:\n    """Double."""\n    return 2 * x\n')

@@ -125,7 +125,9 @@ def closure(roots: Iterable[str], *, cut: Iterable[str] = ()) -> list[Path]:
     return sorted(seen)
 
 
-def _modules(roots: Iterable[str]) -> dict[str, str]:
+@cache
+def _modules(roots: tuple[str, ...]) -> dict[str, str]:
+    """File → digest of all that ``roots`` reach; once a process, for many runs share their code."""
     files = closure(roots, cut=CUT)
     found = {str(path.relative_to(PACKAGE)): _parse(path, _stamp(path))[0][:16] for path in files}
     for folder in sorted({path.parent / "templates" for path in files}):
@@ -139,7 +141,7 @@ def _modules(roots: Iterable[str]) -> dict[str, str]:
 
 def code_of(phase: str, *, extra: Iterable[str] = ()) -> dict[str, str]:
     """File of this package → digest of its code, for all that a phase and the ``extra`` modules reach."""
-    return _modules([*PHASE_ROOTS[phase], *extra])
+    return dict(_modules((*PHASE_ROOTS[phase], *extra)))
 
 
 def code_digest(phase: str, *, extra: Iterable[str] = ()) -> str:
@@ -149,7 +151,7 @@ def code_digest(phase: str, *, extra: Iterable[str] = ()) -> str:
 
 def case_code(phase: str, *, extra: Iterable[str] = ()) -> str:
     """Digest of the code that makes one case of ``prepare`` or ``predict``."""
-    return digest(_modules([*CASE_ROOTS[phase], *extra]))
+    return digest(_modules((*CASE_ROOTS[phase], *extra)))
 
 
 def prepared_case(row_digest: str, *, recipe: Mapping[str, Any], code: str) -> str:

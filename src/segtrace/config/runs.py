@@ -133,7 +133,8 @@ def resolve(run: layout.RunName, *, threads: int) -> dict[str, Any]:
 
 
 def modules_of(run: dict[str, Any]) -> list[str]:
-    """Modules that a resolved run reaches by name: its network's and its loss's."""
+    """Modules that a resolved run reaches by name: its network's, its loss's and its framework's."""
     from segtrace import losses, networks
 
-    return [networks.module_of(run["network"]["name"]), losses.module_of(run["training"]["loss"])]
+    found = [networks.module_of(run["network"]["name"]), losses.module_of(run["training"]["loss"])]
+    return [*found, *([f"segtrace.distill.{run['framework']}"] if run["framework"] else [])]
