@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,19 @@ CUT = (
     "segtrace.errors",
     "segtrace.options",
     "segtrace.progress",
+)
+
+#: Packages whose versions decide numbers.
+DECISIVE = (
+    "torch",
+    "monai",
+    "numpy",
+    "scipy",
+    "simpleitk",
+    "pillow",
+    "einops",
+    "safetensors",
+    "pandas",
 )
 
 
@@ -150,8 +164,8 @@ def code_digest(phase: str, *, extra: Iterable[str] = ()) -> str:
 
 
 def case_code(phase: str, *, extra: Iterable[str] = ()) -> str:
-    """Digest of the code that makes one case of ``prepare`` or ``predict``."""
-    return digest(_modules((*CASE_ROOTS[phase], *extra)))
+    """Digest of the code that makes one case of ``prepare`` or ``predict``, and of the environment it runs in."""
+    return digest([_modules((*CASE_ROOTS[phase], *extra)), environment_digest()])
 
 
 def prepared_case(row_digest: str, *, recipe: Mapping[str, Any], code: str) -> str:
@@ -162,8 +176,29 @@ def prepared_case(row_digest: str, *, recipe: Mapping[str, Any], code: str) -> s
 
 
 def environment_digest(lock: Path = Path("envs/requirements.lock")) -> str:
-    """Digest of the environment lock: its pins, without comments; 'none' where there is no lock."""
+    """Digest of the environment: the pins of the lock, without comments, and what is installed instead of them.
+
+    Of the packages that decide numbers, a version that is installed and is not the pinned one counts in the
+    pin's place, so an upgrade by hand is a change. A build tag (``+cpu``) is none. 'none' where there is no lock.
+    """
     if not lock.is_file():
         return "none"
     lines = (line.split("#")[0].strip() for line in lock.read_text(encoding="utf-8").splitlines())
-    return digest(sorted(line for line in lines if line))
+    pins = [line for line in lines if line]
+    for place, pin in enumerate(pins):
+        name, _, version = pin.partition("==")
+        installed = _installed(name.strip().lower())
+        if installed is not None and installed != version.split(";")[0].strip().split("+")[0]:
+            pins[place] = f"{name}=={installed} instead of {version}"
+    return digest(sorted(pins))
+
+
+@cache
+def _installed(name: str) -> str | None:
+    """The installed version of a package that decides numbers; None for others, and where it is not installed."""
+    if name not in DECISIVE:
+        return None
+    try:
+        return metadata.version(name).split("+")[0]
+    except metadata.PackageNotFoundError:
+        return None

@@ -133,6 +133,30 @@ def test_comments_in_a_lock_are_no_environment(tmp_path: Path) -> None:
     assert first == second != third
 
 
+def test_a_package_upgraded_by_hand_is_another_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lock").write_text("torch==2.13.0\nrich==14.0\n")
+
+    def with_versions(versions: dict[str, str]) -> str:
+        digests._installed.cache_clear()
+
+        def version(name: str) -> str:
+            if name not in versions:
+                raise digests.metadata.PackageNotFoundError(name)
+            return versions[name]
+
+        monkeypatch.setattr(digests.metadata, "version", version)
+        return digests.environment_digest(tmp_path / "lock")
+
+    try:
+        pinned = with_versions({})
+        assert with_versions({"torch": "2.13.0+cpu", "rich": "15"}) == pinned
+        assert with_versions({"torch": "2.12.1"}) != pinned
+    finally:
+        digests._installed.cache_clear()
+
+
 def test_only_the_lock_of_a_dead_run_is_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert upkeep.be_present() == ""

@@ -90,7 +90,9 @@ def test_in_place_edits_renamed_cases_and_a_new_environment_cost_what_they_touch
     lock.write_text(lock.read_text() + "# a comment\n")
     assert "Nothing to be done" in finished.snakemake()
     lock.write_text(lock.read_text() + "another==1.0\n")
+    tables = {path: path.read_text() for path in (finished.path / "data/prepared").rglob("batches/*.csv")}
     ran = without_pages(finished.snakemake())
+    assert all(path.read_text() != text for path, text in tables.items())  # no case is taken over
     assert ran[0] == "acquire"
     assert {"index", "validate", "split", "train", "predict", "score"} <= set(ran)
     assert finished.contents() == from_scratch(finished, tmp_path / "scratch")

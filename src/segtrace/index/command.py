@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
             raise SegtraceError(f"{root}: no case to index ({len(left_out)} left out by 'exclude')")
         settings = [
             code,
+            digests.environment_digest(),
             data.dimensions,
             len(data.channels),
             sorted(data.labels),
