@@ -39,8 +39,11 @@ def be_present() -> str:
     here, and that lock is removed. Returns a line to print, or nothing. Where the last to be here ran on
     another machine, nothing is removed: not every network file system shares such locks.
     """
-    PRESENCE.parent.mkdir(parents=True, exist_ok=True)
-    handle = PRESENCE.open("a+", encoding="utf-8")
+    try:
+        PRESENCE.parent.mkdir(parents=True, exist_ok=True)
+        handle = PRESENCE.open("a+", encoding="utf-8")
+    except OSError:  # a folder that cannot be written to: what would run says so itself
+        return ""
     _held.append(handle)  # closed by the end of the process, and not before
     fcntl.flock(handle, fcntl.LOCK_SH)
     handle.seek(0)
