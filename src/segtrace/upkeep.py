@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+from segtrace.errors import SegtraceError
+
 SNAKEMAKE_LOCKS = Path(".snakemake/locks")
 PRESENCE = Path(".segtrace/locks/workflow.lock")
 _held: list[IO[Any]] = []
@@ -29,6 +31,22 @@ def visible_gpus() -> int:
     if chosen is not None:
         return len([device for device in chosen.split(",") if device.strip() not in ("", "-1")])
     return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def require_own_source() -> None:
+    """Refuse to work in a folder with a source of segtrace of its own that is not the one that runs.
+
+    That is so in a second clone or work tree, when the environment was installed from the first: edits here
+    would change nothing, and digests of code would be those of the other folder.
+    """
+    own = Path("src/segtrace/__init__.py")
+    running = Path(__file__).with_name("__init__.py")
+    if own.is_file() and not own.samefile(running):
+        raise SegtraceError(
+            f"this folder has a source of segtrace of its own (src/segtrace), but the one that runs is "
+            f"{running.parent}: edits here would change nothing. Run 'make install' here and use .venv/bin, or "
+            "set PYTHONPATH=src for this folder"
+        )
 
 
 def be_present() -> str:

@@ -157,6 +157,19 @@ def test_a_package_upgraded_by_hand_is_another_environment(
         digests._installed.cache_clear()
 
 
+def test_a_second_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    upkeep.require_own_source()
+    other = tmp_path / "src/segtrace/__init__.py"
+    other.parent.mkdir(parents=True)
+    other.write_text("")
+    with pytest.raises(SegtraceError, match=r"(?s)source of segtrace of its own.*make install"):
+        upkeep.require_own_source()
+    other.unlink()
+    other.symlink_to(Path(upkeep.__file__).with_name("__init__.py"))
+    upkeep.require_own_source()
+
+
 def test_only_the_lock_of_a_dead_run_is_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert upkeep.be_present() == ""

@@ -24,6 +24,7 @@ def readable(function, *arguments, **options):
 
 # config/config.yaml is read by segtrace itself, whose errors name file, key and line; Snakemake's `config`
 # holds what the command line gave.
+readable(upkeep.require_own_source)
 CONFIG = readable(load.main_config, dict(config))
 SEEDS = ",".join(str(seed) for seed in CONFIG.seeds)
 ENVIRONMENT = f"environment:{digests.environment_digest()}"
