@@ -197,6 +197,21 @@ def test_two_runs_at_once_are_one_run_and_a_refusal(fresh: Project, reference: P
     assert fresh.contents() == reference.contents()
 
 
+def test_going_by_times_alone_is_refused(finished: Project) -> None:
+    finished.edit("config/budgets/smoke.yaml", lambda v: v["training"].update(epochs=2))
+    assert "would go unseen" in finished.snakemake("--rerun-triggers", "mtime", expect=1)
+
+
+def test_another_source_than_the_running_one_is_refused(finished: Project) -> None:
+    source = use_own_source(finished)
+    assert "Nothing to be done" in finished.snakemake()
+    del finished.environment["PYTHONPATH"]
+    (source / "networks/unet3d.py").write_text((source / "networks/unet3d.py").read_text() + "\nADDED = 1\n")
+    refused = finished.snakemake(expect=1)
+    assert "edits here would change nothing" in refused
+    assert "edits here would change nothing" in finished.call("segtrace", "status", expect=1)
+
+
 def test_touch_settles_nothing_that_does_not_hold(finished: Project) -> None:
     before = finished.contents()
     finished.edit("config/budgets/smoke.yaml", lambda v: v["training"].update(epochs=2))

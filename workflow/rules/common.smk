@@ -72,8 +72,21 @@ def experiment_files(experiment, pattern):
 # --- files of checkpoints, asked for in input functions ---------------------------------------------
 
 
+def require_triggers():
+    """Refuse to go by times alone (`--rerun-triggers mtime`): changed data and code would be served as they were."""
+    off = {"params", "code", "input", "mtime"} - {
+        str(trigger) for trigger in workflow.dag_settings.rerun_triggers
+    }
+    if off:
+        sys.exit(
+            f"segtrace: --rerun-triggers leaves out {', '.join(sorted(off))}: changed data, code or "
+            "configuration would go unseen. Leave the option out, also in your profile."
+        )
+
+
 def receipt_of(wildcards):
     """The receipt of a data set, once `acquire` has run."""
+    require_triggers()
     return checkpoints.acquire.get(dataset=wildcards.dataset).output.receipt
 
 
