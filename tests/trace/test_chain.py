@@ -10,8 +10,9 @@ from fabricated import ARCHIVE, fabricate
 from segtrace import cli
 from segtrace.config import load
 from segtrace.errors import SegtraceError
-from segtrace.trace import chain, pages, subjects
-from segtrace.trace.facts import Facts
+from segtrace.trace import subjects
+from segtrace.trace.explain import chain, pages
+from segtrace.trace.explain.facts import Facts
 
 RUN = "phantom3d/iso2/random/unet3d_tiny/smoke/fold-0_seed-0"
 VARIANT = "test-last-native-none"

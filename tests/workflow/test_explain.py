@@ -13,8 +13,9 @@ from workflow_helpers import Project
 
 from segtrace import cli
 from segtrace.config import load
-from segtrace.trace import chain, jobs, pages, subjects
-from segtrace.trace.facts import Facts
+from segtrace.trace import jobs, subjects
+from segtrace.trace.explain import chain, pages
+from segtrace.trace.explain.facts import Facts
 
 pytestmark = pytest.mark.workflow
 

@@ -14,7 +14,8 @@ from segtrace import layout
 from segtrace.cli import main
 from segtrace.config import load
 from segtrace.errors import SegtraceError
-from segtrace.trace import cells, check, differences, jobs, recompute, reproduce
+from segtrace.trace import cells, check, jobs
+from segtrace.trace.reproduce import command, differences, recompute
 
 pytestmark = pytest.mark.workflow
 RUN = "phantom3d/iso2/random/unet3d_tiny/smoke/fold-0_seed-0"
@@ -307,7 +308,7 @@ def test_a_snakemake_that_fails_shows_its_log_and_leaves_nothing(
 ) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    monkeypatch.setattr(reproduce.tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(command.tempfile, "tempdir", str(temporary))
     snakefile = project.path / "Snakefile"
     snakefile.write_text("raise ValueError('no workflow today')\n" + snakefile.read_text())
     assert main(["reproduce", SUMMARY, "--row", "2", "--column", "mean", "--cores", "1"]) == 1

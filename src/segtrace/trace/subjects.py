@@ -14,7 +14,6 @@ from segtrace.files import read_json
 from segtrace.trace import jobs
 from segtrace.trace.identity import rows as rows_of
 from segtrace.trace.jobs import Job
-from segtrace.trace.links import FIRST
 
 #: Phase and file name → kind of table; a name of ``*`` is the job's one table.
 KINDS = {
@@ -51,6 +50,8 @@ KEYS = {
     "batch": ("case",),
     "cases": ("case",),
 }
+#: The line of a table's first row, as an editor counts: the header is line 1.
+FIRST = 2
 #: Rows that a message lists at most.
 SHOWN = 20
 

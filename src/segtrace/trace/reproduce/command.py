@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from segtrace.options import at_least_one
 
 if TYPE_CHECKING:
-    from segtrace.trace.differences import Step
-    from segtrace.trace.recompute import Plan, Say
+    from segtrace.trace.reproduce.differences import Step
+    from segtrace.trace.reproduce.recompute import Plan, Say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Recompute and compare; ends with 1 where the number, or anything that it descends from, differs."""
-    from segtrace.trace import recompute
+    from segtrace.trace.reproduce import recompute
 
     plan = recompute.plan(arguments.table, row=arguments.row, column=arguments.column)
 
@@ -88,7 +88,7 @@ def reproduce(plan: "Plan", folder: Path, *, cores: int, say: "Say") -> dict[str
 
     Returns ``identical``, the two values, every step, and why a difference was to be expected.
     """
-    from segtrace.trace import differences, recompute
+    from segtrace.trace.reproduce import differences, recompute
 
     for line in _heading(plan):
         say(line)
@@ -117,7 +117,7 @@ def reproduce(plan: "Plan", folder: Path, *, cores: int, say: "Say") -> dict[str
 
 
 def _heading(plan: "Plan") -> Iterator[str]:
-    from segtrace.trace.differences import place, shown
+    from segtrace.trace.reproduce.differences import place, shown
 
     yield f"{place(plan.cell)} = {shown(plan.cell.value)}"
     for run in plan.runs:
@@ -126,7 +126,7 @@ def _heading(plan: "Plan") -> Iterator[str]:
 
 def _result(plan: "Plan", steps: "list[Step]", reasons: list[str], *, say: "Say") -> dict[str, Any]:
     """The result as JSON, and its last lines."""
-    from segtrace.trace.differences import shown
+    from segtrace.trace.reproduce.differences import shown
 
     first = next((step for step in steps if not step.same), None)
     if first is None:

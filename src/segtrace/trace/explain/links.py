@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from segtrace.trace.jobs import Job
+from segtrace.trace.subjects import FIRST
 
 #: Job → what the number goes through in its output (cases, files) → the uses it is put to, or of scores the labels.
 Needs = dict[Job, dict[str, set[str]]]
-#: The line of a table's first row, as an editor counts: the header is line 1.
-FIRST = 2
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ def run(arguments: argparse.Namespace) -> None:
     """
     from segtrace.config import load
     from segtrace.errors import raise_all
-    from segtrace.trace import chain, pages, show, subjects
-    from segtrace.trace.facts import Facts
+    from segtrace.trace import subjects
+    from segtrace.trace.explain import chain, pages, show
+    from segtrace.trace.explain.facts import Facts
 
     subject = subjects.select(arguments.table, row=arguments.row, column=arguments.column)
     facts = Facts(load.main_config())

@@ -12,7 +12,7 @@ from segtrace.errors import SegtraceError
 from segtrace.files import read_json, sha256_file
 from segtrace.seen import Seen, tree_sums
 from segtrace.trace import cells, check, identity, jobs, record
-from segtrace.trace.recompute import Plan
+from segtrace.trace.reproduce.recompute import Plan
 
 #: Columns that tell the rows of a table apart; the first that are all there are taken.
 KEYS = (

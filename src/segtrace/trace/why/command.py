@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segtrace.config.models import Config
+    from segtrace.trace.changes import Part
     from segtrace.trace.jobs import Job
-    from segtrace.trace.parts import Part
 
 #: Jobs and cases that are printed of a longer list; JSON holds all.
 SHOWN = 10
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises :class:`segtrace.errors.SegtraceError` for a file that no job makes.
     """
     from segtrace.config import load
-    from segtrace.trace import raw_files
+    from segtrace.trace.why import raw_files
 
     asked = {key: getattr(arguments, key) for key in ("experiments", "budget", "seeds")}
     config = load.main_config(asked)
@@ -75,7 +75,7 @@ def why(path: Path, config: "Config") -> dict[str, Any]:
     no job makes, and for configuration that cannot be read.
     """
     from segtrace.trace import check, jobs
-    from segtrace.trace.parts import parts, reasons
+    from segtrace.trace.changes import parts, reasons
     from segtrace.trace.subjects import check_known
 
     path = Path(str(path).removesuffix(jobs.RECORD))
@@ -162,13 +162,13 @@ def _bytes(path: Path, job: "Job") -> dict[str, Any]:
 
 
 def _plain(part: "Part") -> dict[str, Any]:
-    from segtrace.trace.parts import as_json
+    from segtrace.trace.changes import as_json
 
     return {"part": part.name, "same": part.same, "changes": [as_json(change) for change in part.changes]}
 
 
 def _entry(job: "Job", config: "Config") -> dict[str, Any]:
-    from segtrace.trace.parts import parts, reasons
+    from segtrace.trace.changes import parts, reasons
 
     compared = parts(job, config)
     return {
@@ -180,7 +180,7 @@ def _entry(job: "Job", config: "Config") -> dict[str, Any]:
 
 def _sentence(because: Sequence[dict[str, str]], above: Sequence[dict[str, Any]]) -> str:
     """The last line. Where jobs above run that do not bring this one with them, its inputs decide by content."""
-    from segtrace.trace.parts import short
+    from segtrace.trace.changes import short
 
     if because:
         text = f"it would run again because {short(because)}"
@@ -196,7 +196,7 @@ def _sentence(because: Sequence[dict[str, str]], above: Sequence[dict[str, Any]]
 
 
 def _print(found: dict[str, Any]) -> None:
-    from segtrace.trace.parts import told
+    from segtrace.trace.changes import told
 
     print(f"{found['file']}: made by {found['job']}")
     if not found["configured"]:

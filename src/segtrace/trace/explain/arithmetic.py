@@ -6,7 +6,7 @@ from typing import Any
 
 from segtrace.aggregation import PREDICTION_MISSING, CaseValue, case_values, deviation, mean, median
 from segtrace.trace import jobs
-from segtrace.trace.facts import Facts
+from segtrace.trace.explain.facts import Facts
 from segtrace.trace.jobs import Job
 
 Key = tuple[str, int, str]

@@ -13,9 +13,10 @@ from segtrace import layout
 from segtrace.config import load
 from segtrace.errors import SegtraceError
 from segtrace.trace import jobs
-from segtrace.trace.facts import Facts
+from segtrace.trace.explain.facts import Facts
+from segtrace.trace.explain.links import Needs, Step, file_entry, line_of, need
 from segtrace.trace.identity import members
-from segtrace.trace.links import FIRST, Needs, Step, file_entry, line_of, need
+from segtrace.trace.subjects import FIRST
 
 # --- tables and scores --------------------------------------------------------------------------------
 

@@ -24,8 +24,8 @@ def raw(path: Path, config: "Config") -> dict[str, Any]:
     from segtrace.errors import SegtraceError, advice
     from segtrace.seen import tree_sums
     from segtrace.trace import jobs
+    from segtrace.trace.changes import parts, reasons, short
     from segtrace.trace.identity import rows
-    from segtrace.trace.parts import parts, reasons, short
 
     dataset = path.parts[2]
     load.dataset(dataset)
@@ -100,7 +100,7 @@ def _readers(dataset: str, cases: Sequence[str], config: "Config") -> list[str]:
 
 def show(found: dict[str, Any]) -> None:
     """Print what :func:`raw` found."""
-    from segtrace.trace.parts import told
+    from segtrace.trace.changes import told
 
     print(f"{found['file']}: a raw file; no job writes to it once it is there")
     if found["now"] is None:
