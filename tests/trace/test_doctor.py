@@ -349,7 +349,10 @@ def test_gpus(healthy: Machine) -> None:
 
 
 def test_what_torch_was_built_with_is_read_from_its_files() -> None:
-    code = "import sys; from segtrace.trace.doctor import machine; found = machine.torch_cuda(); print(found, 'torch' in sys.modules)"
+    code = (
+        "import sys; from segtrace.trace.doctor import machine; "
+        "found = machine.torch_cuda(); print(found, 'torch' in sys.modules)"
+    )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     import torch
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from segtrace.errors import SegtraceError
 from segtrace.trace import jobs
+from segtrace.trace.cells import Subject
 from segtrace.trace.explain.facts import Facts
 from segtrace.trace.explain.links import Needs, Step
 from segtrace.trace.explain.phases import FOLLOW
 from segtrace.trace.explain.starts import start
 from segtrace.trace.jobs import PHASES
-from segtrace.trace.subjects import Subject
 
 
 def walk(needs: Needs, facts: Facts) -> list[Step]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from segtrace.trace.cells import FIRST
 from segtrace.trace.jobs import Job
-from segtrace.trace.subjects import FIRST
 
 #: Job → what the number goes through in its output (cases, files) → the uses it is put to, or of scores the labels.
 Needs = dict[Job, dict[str, set[str]]]

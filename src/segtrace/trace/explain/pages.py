@@ -13,13 +13,15 @@ from typing import Any
 from segtrace import layout
 from segtrace.errors import SegtraceError, advice
 from segtrace.trace import jobs
+from segtrace.trace.cells import KEYS, Subject, select
+from segtrace.trace.dotted import at
 from segtrace.trace.explain import arithmetic
 from segtrace.trace.explain.chain import walk
 from segtrace.trace.explain.facts import Facts
 from segtrace.trace.explain.links import Needs, need
+from segtrace.trace.explain.show import command
 from segtrace.trace.explain.starts import start
 from segtrace.trace.jobs import Job
-from segtrace.trace.subjects import KEYS, Subject, at, command, select
 
 #: Numbers printed of a longer list; JSON holds all.
 SHOWN = 50

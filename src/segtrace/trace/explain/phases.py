@@ -4,7 +4,6 @@ Each function takes a step, looks up what is needed of its job, notes what is sh
 hold, and adds to what is needed of the jobs below.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,10 +12,11 @@ from segtrace import layout
 from segtrace.config import load
 from segtrace.errors import SegtraceError
 from segtrace.trace import jobs
+from segtrace.trace.cells import FIRST
 from segtrace.trace.explain.facts import Facts
 from segtrace.trace.explain.links import Needs, Step, file_entry, line_of, need
 from segtrace.trace.identity import members
-from segtrace.trace.subjects import FIRST
+from segtrace.trace.raw import together
 
 # --- tables and scores --------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ def _index(step: Step, needs: Needs, facts: Facts) -> None:
         entry: dict[str, Any] = {"case": case, "line": number, "digest": row["digest"]}
         for kind in ("image", "label"):
             names = json.loads(row[f"{kind}s"])
-            now = _together([present.get(name) for name in names])
+            now = together([present.get(name) for name in names])
             entry[f"{kind}s"], entry[f"{kind}_sha256"] = names, row[f"{kind}_sha256"]
             if now != row[f"{kind}_sha256"]:
                 where = ", ".join(str(folder / name) for name in names)
@@ -205,20 +205,6 @@ def _index(step: Step, needs: Needs, facts: Facts) -> None:
 def _scored_first(wanted: Mapping[str, set[str]], use: str) -> list[str]:
     """Cases in order, those that a number is about before those that the network was trained on."""
     return sorted(wanted, key=lambda case: (use not in wanted[case], case))
-
-
-def _together(sums: list[str | None]) -> str | None:
-    """One checksum for a case's files, as the index has it; None where one is missing."""
-    if None in sums:
-        return None
-    known = [value for value in sums if value is not None]
-    return (
-        known[0]
-        if len(known) == 1
-        else hashlib.sha256("\n".join(known).encode()).hexdigest()
-        if known
-        else ""
-    )
 
 
 def _acquire(step: Step, needs: Needs, facts: Facts) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from segtrace import layout
 from segtrace.trace import jobs
+from segtrace.trace.cells import FIRST, Subject
 from segtrace.trace.explain import arithmetic, means
 from segtrace.trace.explain.facts import Facts
 from segtrace.trace.explain.links import need
 from segtrace.trace.explain.means import Start
-from segtrace.trace.subjects import FIRST, Subject
 
 
 def start(subject: Subject, facts: Facts) -> Start:

@@ -44,11 +44,12 @@ def run(arguments: argparse.Namespace) -> None:
     Raises :class:`segtrace.errors.SegtraceError` for a file that no job makes.
     """
     from segtrace.config import load
+    from segtrace.trace import jobs
     from segtrace.trace.why import raw_files
 
     asked = {key: getattr(arguments, key) for key in ("experiments", "budget", "seeds")}
     config = load.main_config(asked)
-    path = _relative(arguments.file)
+    path = jobs.inside(arguments.file)
     a_raw_file = raw_files.is_raw(path)
     found = raw_files.raw(path, config) if a_raw_file else why(path, config)
     if arguments.json:
@@ -57,12 +58,6 @@ def run(arguments: argparse.Namespace) -> None:
         raw_files.show(found)
     else:
         _print(found)
-
-
-def _relative(file: str) -> Path:
-    """The path relative to the project's root where it lies in it; :func:`jobs.of_file` judges the rest."""
-    path = Path(file)
-    return path.relative_to(Path.cwd()) if path.is_absolute() and path.is_relative_to(Path.cwd()) else path
 
 
 # --- a file that a job makes --------------------------------------------------------------------------
@@ -76,11 +71,10 @@ def why(path: Path, config: "Config") -> dict[str, Any]:
     """
     from segtrace.trace import check, jobs
     from segtrace.trace.changes import parts, reasons
-    from segtrace.trace.subjects import check_known
 
     path = Path(str(path).removesuffix(jobs.RECORD))
     job = jobs.of_file(path)
-    check_known(job)
+    jobs.check_known(job)
     own = _bytes(path, job)
     compared = parts(job, config)
     wanted = [job, *_gates(job, config)]
