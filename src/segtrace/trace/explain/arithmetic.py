@@ -10,8 +10,6 @@ from segtrace.trace.explain.facts import Facts
 from segtrace.trace.jobs import Job
 
 Key = tuple[str, int, str]
-#: Columns of ``summary`` that are over cases; the others count runs or name the row.
-STATISTICS = ("mean", "sd", "median", "minimum", "maximum")
 _TEXTS = (
     "dataset",
     "recipe",

@@ -18,7 +18,7 @@ from segtrace.trace.dotted import at
 from segtrace.trace.explain import arithmetic
 from segtrace.trace.explain.chain import walk
 from segtrace.trace.explain.facts import Facts
-from segtrace.trace.explain.links import Needs, need
+from segtrace.trace.explain.links import Needs, broken, need
 from segtrace.trace.explain.show import command
 from segtrace.trace.explain.starts import start
 from segtrace.trace.jobs import Job
@@ -134,7 +134,7 @@ def explain(subject: Subject, facts: Facts) -> dict[str, Any]:
             for name, uses in names.items():
                 needs[job].setdefault(name, set()).update(uses)
     steps = walk(needs, facts)
-    links = [link for step in reversed(steps) for link in step.links]
+    links = broken(steps)
     return {
         "page": str(subject.file),
         "kind": "page",
@@ -155,10 +155,7 @@ def explain(subject: Subject, facts: Facts) -> dict[str, Any]:
             {"phase": s.job.phase, "job": s.job.name, "holds": not s.links, "record": facts.made(s.job)}
             for s in steps
         ],
-        "broken": [
-            {"step": link.step, "what": link.what, "recorded": link.recorded, "now": link.now}
-            for link in links
-        ],
+        "broken": links,
         "holds": not links,
     }
 

@@ -14,7 +14,7 @@ from segtrace.errors import SegtraceError
 from segtrace.trace import jobs
 from segtrace.trace.cells import FIRST
 from segtrace.trace.explain.facts import Facts
-from segtrace.trace.explain.links import Needs, Step, file_entry, line_of, need
+from segtrace.trace.explain.links import Needs, Step, file_entry, need, row_of
 from segtrace.trace.identity import members
 from segtrace.trace.raw import together
 
@@ -132,9 +132,7 @@ def _validate(step: Step, needs: Needs, facts: Facts) -> None:
         step.broken(f"{outputs[2]}: passed", recorded=True, now=step.shown["gate"]["passed"])
     rows = facts.rows(outputs[0])
     for case in sorted(wanted):
-        found = line_of(rows, case=case)
-        if found is None and rows:
-            step.broken(f"{outputs[0]}: row of case {case}", recorded="there", now="missing")
+        found = row_of(step, outputs[0], rows, case)
         batch = int(found[1]["batch"]) if found else layout.batch_of(case, load.dataset(dataset).batches)
         for use in wanted[case]:
             need(needs, jobs.prepare(dataset, recipe, batch), (case,), use)
@@ -149,10 +147,8 @@ def _prepare(step: Step, needs: Needs, facts: Facts) -> None:
     step.shown["recipe"] = made.get("configuration", {}).get("recipe")
     step.shown["cases"] = []
     for case in _scored_first(wanted, "predicted"):
-        found = line_of(rows, case=case)
+        found = row_of(step, table, rows, case)
         if found is None:
-            if rows:
-                step.broken(f"{table}: row of case {case}", recorded="there", now="missing")
             continue
         number, row = found
         used = sorted(wanted[case])
@@ -179,10 +175,8 @@ def _index(step: Step, needs: Needs, facts: Facts) -> None:
         step.broken(f"{gate}: passed", recorded=True, now=step.shown["gate"]["passed"])
     step.shown["cases"] = []
     for case in _scored_first(needs[step.job], "reference"):
-        found = line_of(rows, case=case)
+        found = row_of(step, table, rows, case)
         if found is None:
-            if rows:
-                step.broken(f"{table}: row of case {case}", recorded="there", now="missing")
             continue
         number, row = found
         entry: dict[str, Any] = {"case": case, "line": number, "digest": row["digest"]}

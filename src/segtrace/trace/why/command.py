@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,9 +157,7 @@ def _bytes(path: Path, job: "Job") -> dict[str, Any]:
 
 
 def _plain(part: "Part") -> dict[str, Any]:
-    from segtrace.trace.changes import as_json
-
-    return {"part": part.name, "same": part.same, "changes": [as_json(change) for change in part.changes]}
+    return {"part": part.name, "same": part.same, "changes": [asdict(change) for change in part.changes]}
 
 
 def _entry(job: "Job", config: "Config") -> dict[str, Any]:
@@ -210,7 +209,7 @@ def _print(found: dict[str, Any]) -> None:
     for part in found["parts"] or ():
         print(f"  {part['part']}: {'same' if part['same'] else 'changed'}")
         for change in part["changes"]:
-            print(f"    {change['what']}: recorded {change['recorded']}, now {change['now']}")
+            print(f"    {told(change)}")
     if found["above"]:
         print("jobs above that would run again:")
     for entry in found["above"]:
