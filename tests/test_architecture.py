@@ -77,9 +77,19 @@ def test_no_phase_imports_another() -> None:
 
 
 def test_trust_imports_no_phase() -> None:
-    for path in (SOURCE / "trace").glob("*.py"):
+    for path in (SOURCE / "trace").rglob("*.py"):
         named = {name.split(".")[1] for name in imports(path) if name.startswith("segtrace.")}
         assert not named & PHASES, f"{path} imports {named & PHASES}"
+
+
+def test_trusts_floor_imports_no_room_of_it_and_no_room_another() -> None:
+    """What phases record and Snakemake compares must not change with a command that looks at it."""
+    rooms = {path.parent.name for path in (SOURCE / "trace").glob("*/*.py")}
+    assert rooms == {"explain", "why", "reproduce", "export", "doctor"}
+    for path in (SOURCE / "trace").rglob("*.py"):
+        own = path.relative_to(SOURCE / "trace").parts[0]
+        named = {name.split(".")[2] for name in imports(path) if name.startswith("segtrace.trace.")}
+        assert not named & (rooms - {own}), f"{path} imports {named & rooms}"
 
 
 def test_ground_floor_imports_no_room() -> None:

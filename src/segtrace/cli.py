@@ -28,17 +28,30 @@ PHASES = {
     "compare": "make an experiment's tables",
     "report": "make an experiment's page",
 }
-#: Command → one line of help; each is a module of ``segtrace.trace`` with the same two functions.
+#: Command → its module, with the same two functions, and one line of help.
 TRUST = {
-    "explain": "print the chain of a number, from the table's cell back to the raw files and the archive",
-    "why": "say which digest would make a file be made again",
-    "status": "say of every configured output whether it still holds",
-    "reproduce": "recompute a number from raw data in a clean folder, and compare",
-    "sync": "after git checkout, or git clone and dvc pull: make Snakemake agree with what is there",
-    "pin": "write data/raw/NAME.dvc: pin a data set's raw files with DVC",
-    "export": "pack an experiment as a Workflow Run RO-Crate",
-    "doctor": "look at this machine and say what would give trouble",
+    "explain": (
+        "segtrace.trace.explain.command",
+        "print the chain of a number, from the table's cell back to the raw files and the archive",
+    ),
+    "why": ("segtrace.trace.why.command", "say which digest would make a file be made again"),
+    "status": ("segtrace.trace.status", "say of every configured output whether it still holds"),
+    "reproduce": (
+        "segtrace.trace.reproduce.command",
+        "recompute a number from raw data in a clean folder, and compare",
+    ),
+    "sync": (
+        "segtrace.trace.sync",
+        "after git checkout, or git clone and dvc pull: make Snakemake agree with what is there",
+    ),
+    "pin": ("segtrace.trace.pin", "write data/raw/NAME.dvc: pin a data set's raw files with DVC"),
+    "export": ("segtrace.trace.export.command", "pack an experiment as a Workflow Run RO-Crate"),
+    "doctor": (
+        "segtrace.trace.doctor.command",
+        "look at this machine and say what would give trouble",
+    ),
 }
+COMMANDS = {name: (f"segtrace.{name}.command", text) for name, text in PHASES.items()} | TRUST
 LISTS = {
     "datasets": "list the data sets",
     "networks": "list the registered networks",
@@ -54,14 +67,10 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"segtrace {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, text in PHASES.items():
+    for name, (module, text) in COMMANDS.items():
         sub = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         if name == command:
-            importlib.import_module(f"segtrace.{name}.command").add_arguments(sub)
-    for name, text in TRUST.items():
-        sub = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        if name == command:
-            importlib.import_module(f"segtrace.trace.{name}").add_arguments(sub)
+            importlib.import_module(module).add_arguments(sub)
     for name, text in LISTS.items():
         sub = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         sub.add_argument("--json", action="store_true", help="print JSON")
@@ -105,10 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.command in LISTS:
             _list(arguments.command, as_json=arguments.json)
-        elif arguments.command in TRUST:
-            importlib.import_module(f"segtrace.trace.{arguments.command}").run(arguments)
         else:
-            importlib.import_module(f"segtrace.{arguments.command}.command").run(arguments)
+            importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
     except SegtraceError as error:
         print(f"segtrace {arguments.command}: {error}", file=sys.stderr)
         return 1

@@ -10,8 +10,9 @@ from fabricated import ARCHIVE, fabricate
 from segtrace import cli
 from segtrace.config import load
 from segtrace.errors import SegtraceError
-from segtrace.trace import chain, pages, subjects
-from segtrace.trace.facts import Facts
+from segtrace.trace import cells
+from segtrace.trace.explain import chain, pages
+from segtrace.trace.explain.facts import Facts
 
 RUN = "phantom3d/iso2/random/unet3d_tiny/smoke/fold-0_seed-0"
 VARIANT = "test-last-native-none"
@@ -20,7 +21,7 @@ CELL = "method=unet3d_tiny,label=mean,metric=dice"
 
 
 def explain(file: str, row: str | None = None, column: str | None = None) -> dict[str, Any]:
-    return chain.explain(subjects.select(file, row=row, column=column), Facts(load.main_config()))
+    return chain.explain(cells.select(file, row=row, column=column), Facts(load.main_config()))
 
 
 def step(found: dict[str, Any], phase: str) -> dict[str, Any]:
@@ -355,7 +356,7 @@ def test_a_page_lists_its_figures_and_tables_with_what_they_are_drawn_from(
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(PAGE)
     record.write(Job("report", "made"), record.begin(Job("report", "made")))
-    found = pages.explain(subjects.select(page), Facts(load.main_config()))
+    found = pages.explain(cells.select(page), Facts(load.main_config()))
     assert found["holds"]
     drawn = {element["name"]: element["files"] for element in found["elements"]}
     other = RUN.replace("seed-0", "seed-1")
@@ -380,7 +381,7 @@ def test_a_page_lists_its_figures_and_tables_with_what_they_are_drawn_from(
     for command in commands:
         assert cli.main(command.split()[1:]) == 0
     with pytest.raises(SegtraceError, match="did you mean 'table-0'"):
-        pages.explain(subjects.select(page, row="table-1"), Facts(load.main_config()))
+        pages.explain(cells.select(page, row="table-1"), Facts(load.main_config()))
     flip(f"checkpoints/{RUN}/weights.safetensors")
     assert cli.main(["explain", str(page)]) == 1
     assert f"train {RUN}: checkpoints/{RUN}/weights.safetensors" in capsys.readouterr().err

@@ -16,7 +16,8 @@ from workflow_helpers import ROOT, make_project
 from segtrace import layout
 from segtrace.config import load
 from segtrace.errors import SegtraceError
-from segtrace.trace import crate, crate_check, crate_parts, export, jobs
+from segtrace.trace import jobs
+from segtrace.trace.export import command, crate, parts, verify
 
 RUN = "phantom3d/iso2/random/unet3d_tiny/smoke/fold-0_seed-0"
 VARIANT = f"predictions/{RUN}/test-last-native-none"
@@ -74,7 +75,7 @@ def pack(target: Path, *, extras: tuple[str, ...] = (), author: str | None = Non
     config = load.main_config()
     orcid = "0000-0002-1825-0097" if author else None
     subject = crate.Subject("tiny", config, date="2026-01-02", author=author, orcid=orcid)
-    export.pack(subject, crate_parts.parts("tiny", config, extras=extras), target=target)
+    command.pack(subject, parts.parts("tiny", config, extras=extras), target=target)
     return target
 
 
@@ -98,7 +99,7 @@ def copy(sound: Path, tmp_path: Path) -> Path:
 
 
 def entities(folder: Path) -> dict[str, dict[str, Any]]:
-    return {e["@id"]: e for e in json.loads((folder / crate_check.METADATA).read_text())["@graph"]}
+    return {e["@id"]: e for e in json.loads((folder / verify.METADATA).read_text())["@graph"]}
 
 
 def ids(values: list[dict[str, str]]) -> set[str]:
@@ -113,7 +114,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_sound_crate_has_no_fault_and_no_images(sound: Path) -> None:
-    assert crate.check_crate(sound) == []
+    assert verify.check_crate(sound) == []
     names = set(tree(sound))
     assert {SUMMARY, SUMMARY + ".prov.json", RECEIPT, "Snakefile", "envs/requirements.lock"} <= names
     assert {"data/splits/phantom3d/random.csv", "data/index/phantom3d/cases.csv"} <= names
@@ -123,7 +124,7 @@ def test_a_sound_crate_has_no_fault_and_no_images(sound: Path) -> None:
 
 
 def test_extras_bring_weights_and_label_maps(here: Path, tmp_path: Path) -> None:
-    names = set(tree(pack(tmp_path / "crate", extras=crate_parts.EXTRAS)))
+    names = set(tree(pack(tmp_path / "crate", extras=parts.EXTRAS)))
     assert {WEIGHTS, f"checkpoints/{RUN}/best_val.safetensors", f"{VARIANT}/c0.nii.gz"} <= names
 
 
@@ -205,8 +206,8 @@ def described(change: Change) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         found = entities(folder)
         change(found)
-        document = json.loads((folder / crate_check.METADATA).read_text()) | {"@graph": [*found.values()]}
-        (folder / crate_check.METADATA).write_text(json.dumps(document))
+        document = json.loads((folder / verify.METADATA).read_text()) | {"@graph": [*found.values()]}
+        (folder / verify.METADATA).write_text(json.dumps(document))
 
     return apply
 
@@ -230,9 +231,9 @@ def changed(name: str, **values: Any) -> Callable[[Path], None]:
 
 
 def twice(folder: Path) -> None:
-    document = json.loads((folder / crate_check.METADATA).read_text())
+    document = json.loads((folder / verify.METADATA).read_text())
     document["@graph"].append({"@id": "#run", "@type": "Thing"})
-    (folder / crate_check.METADATA).write_text(json.dumps(document))
+    (folder / verify.METADATA).write_text(json.dumps(document))
 
 
 def not_in_has_part(found: dict[str, dict[str, Any]]) -> None:
@@ -240,21 +241,21 @@ def not_in_has_part(found: dict[str, dict[str, Any]]) -> None:
 
 
 FAULTS: list[tuple[Callable[[Path], None], str]] = [
-    (written(crate_check.METADATA, b"{"), "no JSON-LD"),
-    (lambda folder: (folder / crate_check.METADATA).unlink(), "no JSON-LD"),
+    (written(verify.METADATA, b"{"), "no JSON-LD"),
+    (lambda folder: (folder / verify.METADATA).unlink(), "no JSON-LD"),
     (twice, "an @id is given twice"),
-    (without(crate_check.METADATA, "conformsTo"), "does not conform to https://w3id.org/ro/crate/1.1"),
-    (without(crate_check.METADATA, "about"), "is not about ./"),
+    (without(verify.METADATA, "conformsTo"), "does not conform to https://w3id.org/ro/crate/1.1"),
+    (without(verify.METADATA, "about"), "is not about ./"),
     *[
         (without("./", key), f"./: no {key}")
         for key in ("name", "description", "license", "datePublished", "hasPart")
     ],
     *[
         (
-            changed("./", conformsTo=[{"@id": u} for u, _ in crate_check.PROFILES if u != url]),
+            changed("./", conformsTo=[{"@id": u} for u, _ in verify.PROFILES if u != url]),
             f"{name} ({url})",
         )
-        for url, name in crate_check.PROFILES
+        for url, name in verify.PROFILES
     ],
     (without("./", "mainEntity"), "mainEntity none lacks the types"),
     (
@@ -294,13 +295,13 @@ FAULTS: list[tuple[Callable[[Path], None], str]] = [
 @pytest.mark.parametrize(("fault", "said"), FAULTS, ids=[said for _, said in FAULTS])
 def test_each_fault_is_found(copy: Path, fault: Callable[[Path], None], said: str) -> None:
     fault(copy)
-    assert any(said in line for line in crate.check_crate(copy)), crate.check_crate(copy)
+    assert any(said in line for line in verify.check_crate(copy)), verify.check_crate(copy)
 
 
 def test_the_login_and_the_present_folder_are_found(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "ada")
     (copy / "Snakefile").write_text(f"# ada@host\n# {Path.cwd()}/x\n")
-    said = [line for line in crate.check_crate(copy) if "this machine" in line]
+    said = [line for line in verify.check_crate(copy) if "this machine" in line]
     assert any("ada@host" in line for line in said)
     assert any(str(Path.cwd()) in line for line in said)
 
@@ -308,7 +309,7 @@ def test_the_login_and_the_present_folder_are_found(copy: Path, monkeypatch: pyt
 def test_relative_paths_and_addresses_are_no_places_of_the_machine(copy: Path) -> None:
     text = "./data/raw/x {run}/data/x https://e.org/home/ada results/tmp/x s3://b/data/x and/or a / b\n"
     (copy / "Snakefile").write_text(text)
-    assert not [line for line in crate.check_crate(copy) if "this machine" in line]
+    assert not [line for line in verify.check_crate(copy) if "this machine" in line]
 
 
 def test_a_crate_with_a_fault_is_not_kept(here: Path, tmp_path: Path, project: Path) -> None:
@@ -338,43 +339,43 @@ def test_a_missing_file_is_named(here: Path, tmp_path: Path, monkeypatch: pytest
 def test_nothing_is_overwritten(sound: Path, tmp_path: Path) -> None:
     for taken in (sound, sound / SUMMARY):
         with pytest.raises(SegtraceError, match="is there already"):
-            export.refuse_taken(taken)
-    export.refuse_taken(tmp_path)  # an empty folder
+            command.refuse_taken(taken)
+    command.refuse_taken(tmp_path)  # an empty folder
 
 
 def test_the_date_is_given_or_that_of_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "git", lambda *words: "2026-03-04")
-    assert export.date_of(None) == "2026-03-04"
-    assert export.date_of("2026-01-02") == "2026-01-02"
+    monkeypatch.setattr(command, "git", lambda *words: "2026-03-04")
+    assert command.date_of(None) == "2026-03-04"
+    assert command.date_of("2026-01-02") == "2026-01-02"
     with pytest.raises(SegtraceError, match=r"'2\.1\.2026' is no date"):
-        export.date_of("2.1.2026")
-    monkeypatch.setattr(export, "git", lambda *words: None)
+        command.date_of("2.1.2026")
+    monkeypatch.setattr(command, "git", lambda *words: None)
     with pytest.raises(SegtraceError, match="give --date"):
-        export.date_of(None)
+        command.date_of(None)
 
 
 def test_without_git_there_is_no_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert export.git("no-such-command") is None
+    assert command.git("no-such-command") is None
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert export.git("--version") is None
+    assert command.git("--version") is None
 
 
 def test_an_orcid_is_checked_by_its_last_digit() -> None:
-    assert export.orcid_of("https://orcid.org/0000-0002-1694-233X") == "0000-0002-1694-233X"
-    assert export.orcid_of(None) is None
+    assert command.orcid_of("https://orcid.org/0000-0002-1694-233X") == "0000-0002-1694-233X"
+    assert command.orcid_of(None) is None
     for wrong in ("0000-0002-1825-0098", "0000-0002-1825", "ada"):
         with pytest.raises(SegtraceError, match="is no ORCID"):
-            export.orcid_of(wrong)
+            command.orcid_of(wrong)
 
 
 def test_an_orcid_needs_an_author(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "git", lambda *words: None)
+    monkeypatch.setattr(command, "git", lambda *words: None)
     given = dict.fromkeys(("budget", "seeds", "author")) | {"extras": "", "orcid": "0000-0002-1825-0097"}
     with pytest.raises(SegtraceError, match="give --author"):
-        export.run(Namespace(experiment="tiny", to=tmp_path / "x", date="2026-01-02", **given))
+        command.run(Namespace(experiment="tiny", to=tmp_path / "x", date="2026-01-02", **given))
 
 
 def test_extras_are_known_names() -> None:
-    assert export.extras_of("predictions, checkpoints") == {"predictions", "checkpoints"}
+    assert command.extras_of("predictions, checkpoints") == {"predictions", "checkpoints"}
     with pytest.raises(SegtraceError, match="'checkpoint': did you mean 'checkpoints'"):
-        export.extras_of("checkpoint")
+        command.extras_of("checkpoint")

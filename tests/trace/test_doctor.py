@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from segtrace.trace import doctor, machine, probes_dvc, probes_storage, probes_system
-from segtrace.trace.machine import Answer, Finding, Machine
+from segtrace.trace.doctor import command, machine, probes_dvc, probes_storage, probes_system
+from segtrace.trace.doctor.machine import Answer, Finding, Machine
 
 GIB = 1024**3
 BIN = Path(sys.executable).parent
@@ -94,10 +94,10 @@ def bad(found: list[Finding]) -> Finding:
 
 
 def test_a_healthy_machine_has_nothing_to_mend(healthy: Machine) -> None:
-    found = doctor.examine(healthy)
-    assert {finding.level for _, finding in found} == {"ok"}, doctor.as_text(found)
+    found = command.examine(healthy)
+    assert {finding.level for _, finding in found} == {"ok"}, command.as_text(found)
     assert not any(finding.remedy for _, finding in found)
-    assert {name for name, _ in found} == set(doctor.PROBES)
+    assert {name for name, _ in found} == set(command.PROBES)
     assert not Path(".segtrace").exists()  # what was tried is cleared away
 
 
@@ -107,11 +107,11 @@ def test_a_probe_that_fails_is_a_finding_and_hides_no_other(
     def raises(_: object) -> int:
         raise RuntimeError("no such disk")
 
-    found = doctor.examine(replace(healthy, free=raises))
+    found = command.examine(replace(healthy, free=raises))
     failed = {name for name, finding in found if finding.level == "warning"}
     assert failed == {"disks", "dvc"}  # both look at a disk
     assert "RuntimeError: no such disk" in next(finding.what for name, finding in found if name == "disks")
-    assert {name for name, _ in found} == set(doctor.PROBES)
+    assert {name for name, _ in found} == set(command.PROBES)
 
 
 # --- DVC ------------------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ def test_a_file_server_with_another_clock(healthy: Machine, offset: float) -> No
 
 def test_a_project_that_cannot_be_written_to(healthy: Machine) -> None:
     Path(".segtrace").write_text("a file where the folder belongs")
-    found = dict(doctor.examine(healthy))
+    found = dict(command.examine(healthy))
     assert found["locks, times"].level == "warning"
     assert ".segtrace" in found["locks, times"].what
 
@@ -349,7 +349,10 @@ def test_gpus(healthy: Machine) -> None:
 
 
 def test_what_torch_was_built_with_is_read_from_its_files() -> None:
-    code = "import sys; from segtrace.trace import machine; found = machine.torch_cuda(); print(found, 'torch' in sys.modules)"
+    code = (
+        "import sys; from segtrace.trace.doctor import machine; "
+        "found = machine.torch_cuda(); print(found, 'torch' in sys.modules)"
+    )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     import torch
 
@@ -445,7 +448,7 @@ def test_the_command_on_this_machine(healthy: Machine) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert time.monotonic() - begun < 10  # a second by itself; other tests may run beside it
     rows = json.loads(done.stdout)
-    assert {row["probe"] for row in rows} == set(doctor.PROBES)
+    assert {row["probe"] for row in rows} == set(command.PROBES)
     assert any("tqdm is" in row["what"] and "locked 0.0.1" in row["what"] for row in rows)
     worst = any(row["level"] == "error" for row in rows)
     assert done.stderr.split("\n")[-2] == f"{int(worst)} []"

@@ -9,9 +9,9 @@ import pytest
 from segtrace import cli
 from segtrace.config import load
 from segtrace.errors import SegtraceError
-from segtrace.trace.parts import flat, keys
-from segtrace.trace.raw_files import raw
-from segtrace.trace.why import why
+from segtrace.trace.changes import flat, keys
+from segtrace.trace.why.command import why
+from segtrace.trace.why.raw_files import raw
 
 RUN = "phantom3d/iso2/random/unet3d_tiny/smoke/fold-0_seed-0"
 VARIANT = "test-last-native-none"

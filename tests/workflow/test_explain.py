@@ -13,8 +13,9 @@ from workflow_helpers import Project
 
 from segtrace import cli
 from segtrace.config import load
-from segtrace.trace import chain, jobs, pages, subjects
-from segtrace.trace.facts import Facts
+from segtrace.trace import cells, dotted, jobs
+from segtrace.trace.explain import chain, pages
+from segtrace.trace.explain.facts import Facts
 
 pytestmark = pytest.mark.workflow
 
@@ -37,7 +38,7 @@ def numbers(table: Path) -> Iterator[tuple[str, str | None]]:
     """(row, column) of every cell of a CSV table; (path, None) of every value of a JSON file."""
     if table.suffix == ".json":
         content = json.loads(table.read_text())
-        for path in subjects.leaves(content):
+        for path in dotted.leaves(content):
             yield path, None
         return
     with table.open(newline="") as handle:
@@ -51,7 +52,7 @@ def test_every_number_of_every_table_leads_to_the_raw_files_and_the_generator(he
     counted: dict[str, int] = {}
     for table in tables():
         for row, column in numbers(table):
-            found = chain.explain(subjects.select(table, row=row, column=column), facts)
+            found = chain.explain(cells.select(table, row=row, column=column), facts)
             where = f"{table} {row} {column}"
             assert found["holds"], (where, found["broken"])
             assert found["how"], where
@@ -91,7 +92,7 @@ def test_every_figure_and_table_of_the_page_leads_there_too(here: Path) -> None:
     page, facts = Path("reports/tiny/index.html"), Facts(load.main_config())
     counter = Counter()
     counter.feed(page.read_text())
-    listed = pages.explain(subjects.select(page), facts)
+    listed = pages.explain(cells.select(page), facts)
     assert [element["kind"] for element in listed["elements"]] == counter.tags
     assert len({element["name"] for element in listed["elements"]}) == len(counter.tags) > 15
     assert listed["holds"]
@@ -100,12 +101,12 @@ def test_every_figure_and_table_of_the_page_leads_there_too(here: Path) -> None:
         assert element["files"], element["name"]
         assert element["numbers"], element["name"]
         assert element["heading"], element["name"]
-        named = pages.explain(subjects.select(page, row=element["name"]), facts)
+        named = pages.explain(cells.select(page, row=element["name"]), facts)
         assert [e["name"] for e in named["elements"]] == [element["name"]]
         assert named["steps"][-1]["phase"] == "acquire"
         files |= set(element["files"])
     for file in files:
-        found = chain.explain(subjects.select(file), facts)
+        found = chain.explain(cells.select(file), facts)
         assert found["holds"]
         assert found["steps"][-1]["generator"]["code"]
 
@@ -113,7 +114,7 @@ def test_every_figure_and_table_of_the_page_leads_there_too(here: Path) -> None:
 def test_every_command_that_the_page_names_works(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import shlex
 
-    listed = pages.explain(subjects.select("reports/tiny/index.html"), Facts(load.main_config()))
+    listed = pages.explain(cells.select("reports/tiny/index.html"), Facts(load.main_config()))
     commands = [e["numbers"][0]["command"] for e in listed["elements"]] + [
         e["command"] for e in listed["elements"]
     ]

@@ -14,7 +14,8 @@ from segtrace import layout
 from segtrace.cli import main
 from segtrace.config import load
 from segtrace.errors import SegtraceError
-from segtrace.trace import cells, check, differences, jobs, recompute, reproduce
+from segtrace.trace import cells, check, jobs
+from segtrace.trace.reproduce import command, differences, recompute
 
 pytestmark = pytest.mark.workflow
 RUN = "phantom3d/iso2/random/unet3d_tiny/smoke/fold-0_seed-0"
@@ -79,7 +80,7 @@ def test_cells_taken_by_chance_come_out_again(project: Project, tmp_path: Path) 
     assert not (folder / "data/prepared/phantom3d").is_symlink()
     for table, (row, column, value) in wanted.items():  # all three stand in tables that were made there
         plan = recompute.plan(Path(table), row=row, column=column)
-        assert plan.cell.value == value
+        assert plan.cell.text == value
         assert [step for step in differences.steps(plan, folder) if not step.same] == []
         assert differences.again(plan.cell, folder) == value
     plan = recompute.plan(Path("results/tiny/metrics.json"), row=None, column="tiny.unet3d_tiny.nodule.dice")
@@ -265,18 +266,25 @@ def test_runs_that_a_cell_needs() -> None:
         for fold in (0, 1)
         for seed in (0, 3)
     ]
-    cell = cells.Cell(Path("t"), {"method": "unet", "label": "1", "metric": "dice"}, "mean", "0")
-    assert {(run.method, run.fold, run.seed) for run in recompute._needed(cell, every, "e")} == {
+    job = jobs.Job("compare", "e")
+
+    def of_row(**row: str) -> cells.Subject:
+        return cells.Subject(Path("t"), job, "summary", ((2, row),), one=True, column="mean", value="0")
+
+    def of_json(*path: str) -> cells.Subject:
+        return cells.Subject(Path("t"), job, "metrics", one=True, path=path, value=0)
+
+    found = recompute._needed(of_row(method="unet", label="1", metric="dice"), every, "e")
+    assert {(run.method, run.fold, run.seed) for run in found} == {
         ("unet", 0, 0), ("unet", 0, 3), ("unet", 1, 0), ("unet", 1, 3),
     }  # fmt: skip
-    cell = cells.Cell(Path("t"), {"method": "unet.2", "fold": "1", "seed": "3", "case": "c"}, "dice", "0")
-    assert recompute._needed(cell, every, "e") == [every[-1]]
-    cell = cells.Cell(Path("t"), {}, "e.unet.2.organ.dice", "0")
-    assert {run.method for run in recompute._needed(cell, every, "e")} == {"unet.2"}
-    cell = cells.Cell(Path("t"), {}, f"scores_sha256.scores/{every[2]}/test-last-native-none.csv", "0")
-    assert recompute._needed(cell, every, "e") == [every[2]]
+    assert recompute._needed(of_row(method="unet.2", fold="1", seed="3", case="c"), every, "e") == [every[-1]]
+    found = recompute._needed(of_json("e", "unet.2", "organ", "dice"), every, "e")
+    assert {run.method for run in found} == {"unet.2"}
+    scores = f"scores/{every[2]}/test-last-native-none.csv"
+    assert recompute._needed(of_json("scores_sha256", scores), every, "e") == [every[2]]
     with pytest.raises(SegtraceError, match="no run of the experiment e"):
-        recompute._needed(cells.Cell(Path("t"), {"method": "gone"}, "mean", "0"), every, "e")
+        recompute._needed(of_row(method="gone"), every, "e")
 
 
 def test_a_generator_that_changed_is_run_again(project: Project, folder: Path) -> None:
@@ -307,7 +315,7 @@ def test_a_snakemake_that_fails_shows_its_log_and_leaves_nothing(
 ) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    monkeypatch.setattr(reproduce.tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(command.tempfile, "tempdir", str(temporary))
     snakefile = project.path / "Snakefile"
     snakefile.write_text("raise ValueError('no workflow today')\n" + snakefile.read_text())
     assert main(["reproduce", SUMMARY, "--row", "2", "--column", "mean", "--cores", "1"]) == 1
@@ -334,6 +342,11 @@ def test_a_snakemake_that_fails_shows_its_log_and_leaves_nothing(
 def test_other_files_are_refused(project: Project, table: str, words: str) -> None:
     with pytest.raises(SegtraceError, match=words):
         recompute.plan(Path(table), row="2", column="mean")
+
+
+def test_a_row_is_needed(project: Project) -> None:
+    with pytest.raises(SegtraceError, match=r"say which row: .* of method, label, metric"):
+        recompute.plan(Path(SUMMARY), row=None, column="mean")
 
 
 def test_a_folder_that_is_not_empty_is_refused(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

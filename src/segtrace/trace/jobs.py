@@ -250,3 +250,19 @@ def of_file(path: Path | str) -> Job:
         f"{path}: no job of a segtrace project makes this file; files that are made lie under "
         "data/index, data/prepared, data/splits, checkpoints, predictions, scores, results and reports"
     )
+
+
+def inside(file: Path | str) -> Path:
+    """The path relative to the project's root where it lies in it; :func:`of_file` judges the rest."""
+    path = Path(file)
+    return path.relative_to(Path.cwd()) if path.is_absolute() and path.is_relative_to(Path.cwd()) else path
+
+
+def check_known(job: Job) -> None:
+    """Raise :class:`SegtraceError`, which names the nearest, for a job of a data set or experiment that is not
+    configured.
+    """
+    if job.phase in ("compare", "report"):
+        load.experiment(job.name)
+    elif job.phase != "overview":
+        load.dataset(dataset_of(job))

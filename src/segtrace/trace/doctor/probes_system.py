@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from segtrace import upkeep
-from segtrace.trace.machine import Finding, Machine, cpu_limit, memory_free
+from segtrace.trace.doctor.machine import Finding, Machine, cpu_limit, memory_free
 
 GIB = 1024**3
 LOCK = Path("envs/requirements.lock")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from segtrace import __version__, layout
 from segtrace.config import load, models, runs
 from segtrace.files import read_json, sha256_file, write_text
-from segtrace.trace.crate_check import COMPLETED, PROFILES, SPECIFICATION, check_crate
-from segtrace.trace.crate_parts import LOCK, MAIN, Part
+from segtrace.trace.export.parts import LOCK, MAIN, Part
+from segtrace.trace.export.verify import COMPLETED, PROFILES, SPECIFICATION
 
 if TYPE_CHECKING:
     from rocrate.model import ContextEntity
@@ -307,6 +307,3 @@ def _describe_root(
     }
     for key, value in (properties | ({"author": agent} if agent else {})).items():
         crate.root_dataset[key] = value
-
-
-__all__ = ["LICENCE", "Subject", "check_crate", "form", "write"]

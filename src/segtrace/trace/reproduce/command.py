@@ -14,21 +14,24 @@ from typing import TYPE_CHECKING, Any
 from segtrace.options import at_least_one
 
 if TYPE_CHECKING:
-    from segtrace.trace.differences import Step
-    from segtrace.trace.recompute import Plan, Say
+    from segtrace.trace.reproduce.differences import Step
+    from segtrace.trace.reproduce.recompute import Plan, Say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from segtrace.trace.cells import COLUMN_HELP, ROW_HELP
-
     parser.add_argument(
         "table",
         type=Path,
         help="results/EXP/summary.csv, per_case.csv, metrics.json, or scores/RUN/VARIANT.csv",
     )
-    parser.add_argument("--row", help=ROW_HELP)
-    parser.add_argument("--column", required=True, help=COLUMN_HELP)
+    parser.add_argument(
+        "--row",
+        help="KEY=VALUE,KEY=VALUE that one row alone has, or its line in the file (the header is line 1)",
+    )
+    parser.add_argument(
+        "--column", required=True, help="column of the number; of a JSON file its keys joined by dots"
+    )
     parser.add_argument(
         "--folder",
         type=Path,
@@ -47,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Recompute and compare; ends with 1 where the number, or anything that it descends from, differs."""
-    from segtrace.trace import recompute
+    from segtrace.trace.reproduce import recompute
 
     plan = recompute.plan(arguments.table, row=arguments.row, column=arguments.column)
 
@@ -88,7 +91,7 @@ def reproduce(plan: "Plan", folder: Path, *, cores: int, say: "Say") -> dict[str
 
     Returns ``identical``, the two values, every step, and why a difference was to be expected.
     """
-    from segtrace.trace import differences, recompute
+    from segtrace.trace.reproduce import differences, recompute
 
     for line in _heading(plan):
         say(line)
@@ -117,20 +120,20 @@ def reproduce(plan: "Plan", folder: Path, *, cores: int, say: "Say") -> dict[str
 
 
 def _heading(plan: "Plan") -> Iterator[str]:
-    from segtrace.trace.differences import place, shown
+    from segtrace.trace.reproduce.differences import place, shown
 
-    yield f"{place(plan.cell)} = {shown(plan.cell.value)}"
+    yield f"{place(plan.cell)} = {shown(plan.cell.text)}"
     for run in plan.runs:
         yield f"  from {run}, {plan.variant}"
 
 
 def _result(plan: "Plan", steps: "list[Step]", reasons: list[str], *, say: "Say") -> dict[str, Any]:
     """The result as JSON, and its last lines."""
-    from segtrace.trace.differences import shown
+    from segtrace.trace.reproduce.differences import shown
 
     first = next((step for step in steps if not step.same), None)
     if first is None:
-        say(f"identical: {shown(plan.cell.value)}")
+        say(f"identical: {shown(plan.cell.text)}")
     else:
         if reasons:
             say("a difference was to be expected, for this is not as it was: " + "; ".join(reasons))
@@ -140,11 +143,11 @@ def _result(plan: "Plan", steps: "list[Step]", reasons: list[str], *, say: "Say"
         )
     last = steps[-1]
     return {
-        "table": str(plan.target),
+        "table": str(plan.cell.file),
         "row": plan.cell.row,
-        "column": plan.cell.column,
-        "recorded": plan.cell.value,
-        "recomputed": None if last.name != "cell" else plan.cell.value if last.same else last.recomputed,
+        "column": plan.cell.column or ".".join(plan.cell.path),
+        "recorded": plan.cell.text,
+        "recomputed": None if last.name != "cell" else plan.cell.text if last.same else last.recomputed,
         "identical": first is None,
         "first_difference": None if first is None else first.name,
         "expected": reasons,

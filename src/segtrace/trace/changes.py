@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from segtrace import digests
@@ -23,16 +23,13 @@ class Change:
     recorded: str
     now: str
 
-    def __str__(self) -> str:
-        return f"{self.what}: recorded {self.recorded}, now {self.now}"
-
 
 @dataclass(frozen=True)
 class Part:
     """One part of what a job is made from; it is the same where ``changes`` is empty."""
 
     name: str
-    changes: tuple[Change, ...] = field(default=())
+    changes: tuple[Change, ...] = ()
 
     @property
     def same(self) -> bool:
@@ -139,12 +136,7 @@ def spelled_out(problem: check.Problem, compared: list[Part] | None) -> list[Cha
 def reasons(job: Job, config: models.Config, compared: list[Part] | None) -> list[dict[str, str]]:
     """Why a job itself does not hold: bytes first, then parts down to their keys and files; none if it holds."""
     problems = check.problems(job, config)
-    return [as_json(change) for problem in problems for change in spelled_out(problem, compared)]
-
-
-def as_json(change: Change) -> dict[str, str]:
-    """A change as plain data."""
-    return {"what": change.what, "recorded": change.recorded, "now": change.now}
+    return [asdict(change) for problem in problems for change in spelled_out(problem, compared)]
 
 
 def told(change: Mapping[str, str]) -> str:

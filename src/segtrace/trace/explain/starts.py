@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from segtrace import layout
-from segtrace.trace import arithmetic, jobs, means
-from segtrace.trace.facts import Facts
-from segtrace.trace.links import FIRST, need
-from segtrace.trace.means import Start
-from segtrace.trace.subjects import Subject
+from segtrace.trace import jobs
+from segtrace.trace.cells import FIRST, Subject
+from segtrace.trace.explain import arithmetic, means
+from segtrace.trace.explain.facts import Facts
+from segtrace.trace.explain.links import need
+from segtrace.trace.explain.means import Start
 
 
 def start(subject: Subject, facts: Facts) -> Start:

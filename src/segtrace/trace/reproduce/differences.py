@@ -1,8 +1,7 @@
 """Two folders, the project's and a recomputed one, compared step by step in the order of the data."""
 
-import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +11,10 @@ from segtrace.errors import SegtraceError
 from segtrace.files import read_json, sha256_file
 from segtrace.seen import Seen, tree_sums
 from segtrace.trace import cells, check, identity, jobs, record
-from segtrace.trace.recompute import Plan
+from segtrace.trace.dotted import at
+from segtrace.trace.raw import listed, together
+from segtrace.trace.reproduce.recompute import Plan
 
-#: Columns that tell the rows of a table apart; the first that are all there are taken.
-KEYS = (
-    ("method", "fold", "seed", "case", "label"),
-    ("method", "label", "metric"),
-    ("case", "fold"),
-    ("case",),
-)
 #: Columns that name the code or the configuration, which are compared before, and no data.
 MEANS = ("digest",)
 MISSING = "missing"
@@ -63,30 +57,19 @@ def raw(plan: Plan) -> Step:
         raise SegtraceError(
             f"{layout.raw(dataset)} is not there: bring the raw data back (dvc pull, or segtrace acquire {dataset})"
         )
-    for row in cells.read(layout.cases(dataset)):
+    for row in cells.table(layout.cases(dataset)):
         for files, column in (("images", "image_sha256"), ("labels", "label_sha256")):
             names = json.loads(row[files])
-            found = _together([now.get(name) for name in names])
+            found = together([now.get(name) for name in names])
             if found != row[column]:
                 where = ", ".join(str(layout.raw(dataset) / name) for name in names)
-                return Step("raw files", dataset, where, row[column], found)
+                return Step("raw files", dataset, where, row[column], MISSING if found is None else found)
     return Step("raw files", f"{len(now)} files of {layout.raw(dataset)} are those of the index")
-
-
-def _together(sums: Sequence[str | None]) -> str:
-    """One checksum for several files, as the index has it."""
-    known = [found for found in sums if found is not None]
-    if len(known) < len(sums):
-        return MISSING
-    return "".join(known) if len(known) < 2 else hashlib.sha256("\n".join(known).encode()).hexdigest()
 
 
 def edits(plan: Plan) -> list[str]:
     """Raw files that are not those that were unpacked or generated, as the receipt lists them."""
-    receipt = layout.receipt(plan.dataset)
-    listed = read_json(receipt).get("files", {}) if receipt.is_file() else {}
-    now = tree_sums(layout.raw(plan.dataset)) or {}
-    unpacked = {name: sha256 for name, (_, sha256) in listed.items()}
+    unpacked, now = listed(plan.dataset), tree_sums(layout.raw(plan.dataset)) or {}
     return sorted(name for name in unpacked.keys() | now.keys() if unpacked.get(name) != now.get(name))
 
 
@@ -169,16 +152,15 @@ def steps(plan: Plan, folder: Path) -> list[Step]:
         found.append(_files("weights", [weights], folder, group=f"train/{run}"))
     for run in plan.runs:
         table = layout.predictions(run, plan.variant) / "predictions.csv"
-        maps = [table.parent / row["file"] for row in cells.read(table)]
+        maps = [table.parent / row["file"] for row in cells.table(table)]
         found.append(_rows("predicted rows", table, folder))
         found.append(_files("label maps", maps, folder, group=f"predict/{run}/{plan.variant}"))
     found += [_rows("score rows", layout.scores(run, plan.variant), folder) for run in plan.runs]
     return [*found, _cell(plan, folder)]
 
 
-def _key(row: cells.Row) -> str:
-    names = next(names for names in KEYS if all(name in row for name in names))
-    return ", ".join(f"{name} {row[name]}" for name in names)
+def _named_by(keys: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in keys.items())
 
 
 def _rows(name: str, path: Path, folder: Path) -> Step:
@@ -186,7 +168,11 @@ def _rows(name: str, path: Path, folder: Path) -> Step:
     for place, there, not_there in ((path, "", MISSING), (folder / path, MISSING, "")):
         if not place.is_file():
             return Step(name, "", str(path), not_there or "there", there or "there")
-    then, now = ({_key(row): row for row in cells.read(place)} for place in (path, folder / path))
+    kind = cells.kind_of(path)
+    then, now = (
+        {_named_by(cells.key_of(kind, row)): row for row in cells.table(place)}
+        for place in (path, folder / path)
+    )
     for key in [*then, *now]:
         if key not in then or key not in now:
             words = ["a row" if key in rows else "no row" for rows in (then, now)]
@@ -227,21 +213,28 @@ def _cell(plan: Plan, folder: Path) -> Step:
         now = again(cell, folder)
     except SegtraceError:
         now = MISSING
-    return Step("cell", f"{where} = {shown(now)}", "" if now == cell.value else where, cell.value, now)
+    return Step("cell", f"{where} = {shown(now)}", "" if now == cell.text else where, cell.text, now)
 
 
-def place(cell: cells.Cell) -> str:
+def place(cell: cells.Subject) -> str:
     """The file, the row by the columns that tell it apart, and the column of a cell."""
-    row = f"{_key(cell.row)}, " if cell.row else ""
-    return f"{cell.path}, {row}{cell.column}"
+    return ", ".join(word for word in (str(cell.file), _named_by(cell.keys), _column(cell)) if word)
 
 
-def again(cell: cells.Cell, folder: Path) -> str:
-    """The text of the same cell in the file that was made in ``folder``."""
-    path = folder / cell.path
-    if not cell.row:
-        return cells.cell(path, row=None, column=cell.column).value
-    rows = [row for row in cells.read(path) if _key(row) == _key(cell.row)]
-    if len(rows) != 1 or cell.column not in rows[0]:
-        raise SegtraceError(f"{path}: no row with {_key(cell.row)}")
-    return rows[0][cell.column]
+def _column(cell: cells.Subject) -> str:
+    return cell.column or ".".join(cell.path)
+
+
+def again(cell: cells.Subject, folder: Path) -> str:
+    """The text of the same cell in the file that was made in ``folder``.
+
+    Raises :class:`SegtraceError` where it is not there.
+    """
+    path = folder / cell.file
+    try:
+        if cell.path:
+            return cells.as_text(at(read_json(path), cell.path))
+        (row,) = [row for row in cells.table(path) if cells.key_of(cell.kind, row) == cell.keys]
+        return row[_column(cell)]
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise SegtraceError(f"{path}: {_named_by(cell.keys)} {_column(cell)} is not there") from None

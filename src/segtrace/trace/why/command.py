@@ -3,13 +3,14 @@
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segtrace.config.models import Config
+    from segtrace.trace.changes import Part
     from segtrace.trace.jobs import Job
-    from segtrace.trace.parts import Part
 
 #: Jobs and cases that are printed of a longer list; JSON holds all.
 SHOWN = 10
@@ -44,11 +45,12 @@ def run(arguments: argparse.Namespace) -> None:
     Raises :class:`segtrace.errors.SegtraceError` for a file that no job makes.
     """
     from segtrace.config import load
-    from segtrace.trace import raw_files
+    from segtrace.trace import jobs
+    from segtrace.trace.why import raw_files
 
     asked = {key: getattr(arguments, key) for key in ("experiments", "budget", "seeds")}
     config = load.main_config(asked)
-    path = _relative(arguments.file)
+    path = jobs.inside(arguments.file)
     a_raw_file = raw_files.is_raw(path)
     found = raw_files.raw(path, config) if a_raw_file else why(path, config)
     if arguments.json:
@@ -57,12 +59,6 @@ def run(arguments: argparse.Namespace) -> None:
         raw_files.show(found)
     else:
         _print(found)
-
-
-def _relative(file: str) -> Path:
-    """The path relative to the project's root where it lies in it; :func:`jobs.of_file` judges the rest."""
-    path = Path(file)
-    return path.relative_to(Path.cwd()) if path.is_absolute() and path.is_relative_to(Path.cwd()) else path
 
 
 # --- a file that a job makes --------------------------------------------------------------------------
@@ -75,12 +71,11 @@ def why(path: Path, config: "Config") -> dict[str, Any]:
     no job makes, and for configuration that cannot be read.
     """
     from segtrace.trace import check, jobs
-    from segtrace.trace.parts import parts, reasons
-    from segtrace.trace.subjects import check_known
+    from segtrace.trace.changes import parts, reasons
 
     path = Path(str(path).removesuffix(jobs.RECORD))
     job = jobs.of_file(path)
-    check_known(job)
+    jobs.check_known(job)
     own = _bytes(path, job)
     compared = parts(job, config)
     wanted = [job, *_gates(job, config)]
@@ -162,13 +157,11 @@ def _bytes(path: Path, job: "Job") -> dict[str, Any]:
 
 
 def _plain(part: "Part") -> dict[str, Any]:
-    from segtrace.trace.parts import as_json
-
-    return {"part": part.name, "same": part.same, "changes": [as_json(change) for change in part.changes]}
+    return {"part": part.name, "same": part.same, "changes": [asdict(change) for change in part.changes]}
 
 
 def _entry(job: "Job", config: "Config") -> dict[str, Any]:
-    from segtrace.trace.parts import parts, reasons
+    from segtrace.trace.changes import parts, reasons
 
     compared = parts(job, config)
     return {
@@ -180,7 +173,7 @@ def _entry(job: "Job", config: "Config") -> dict[str, Any]:
 
 def _sentence(because: Sequence[dict[str, str]], above: Sequence[dict[str, Any]]) -> str:
     """The last line. Where jobs above run that do not bring this one with them, its inputs decide by content."""
-    from segtrace.trace.parts import short
+    from segtrace.trace.changes import short
 
     if because:
         text = f"it would run again because {short(because)}"
@@ -196,7 +189,7 @@ def _sentence(because: Sequence[dict[str, str]], above: Sequence[dict[str, Any]]
 
 
 def _print(found: dict[str, Any]) -> None:
-    from segtrace.trace.parts import told
+    from segtrace.trace.changes import told
 
     print(f"{found['file']}: made by {found['job']}")
     if not found["configured"]:
@@ -216,7 +209,7 @@ def _print(found: dict[str, Any]) -> None:
     for part in found["parts"] or ():
         print(f"  {part['part']}: {'same' if part['same'] else 'changed'}")
         for change in part["changes"]:
-            print(f"    {change['what']}: recorded {change['recorded']}, now {change['now']}")
+            print(f"    {told(change)}")
     if found["above"]:
         print("jobs above that would run again:")
     for entry in found["above"]:

@@ -4,7 +4,6 @@ Each function takes a step, looks up what is needed of its job, notes what is sh
 hold, and adds to what is needed of the jobs below.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,9 +12,11 @@ from segtrace import layout
 from segtrace.config import load
 from segtrace.errors import SegtraceError
 from segtrace.trace import jobs
-from segtrace.trace.facts import Facts
+from segtrace.trace.cells import FIRST
+from segtrace.trace.explain.facts import Facts
+from segtrace.trace.explain.links import Needs, Step, file_entry, need, row_of
 from segtrace.trace.identity import members
-from segtrace.trace.links import FIRST, Needs, Step, file_entry, line_of, need
+from segtrace.trace.raw import together
 
 # --- tables and scores --------------------------------------------------------------------------------
 
@@ -131,9 +132,7 @@ def _validate(step: Step, needs: Needs, facts: Facts) -> None:
         step.broken(f"{outputs[2]}: passed", recorded=True, now=step.shown["gate"]["passed"])
     rows = facts.rows(outputs[0])
     for case in sorted(wanted):
-        found = line_of(rows, case=case)
-        if found is None and rows:
-            step.broken(f"{outputs[0]}: row of case {case}", recorded="there", now="missing")
+        found = row_of(step, outputs[0], rows, case)
         batch = int(found[1]["batch"]) if found else layout.batch_of(case, load.dataset(dataset).batches)
         for use in wanted[case]:
             need(needs, jobs.prepare(dataset, recipe, batch), (case,), use)
@@ -148,10 +147,8 @@ def _prepare(step: Step, needs: Needs, facts: Facts) -> None:
     step.shown["recipe"] = made.get("configuration", {}).get("recipe")
     step.shown["cases"] = []
     for case in _scored_first(wanted, "predicted"):
-        found = line_of(rows, case=case)
+        found = row_of(step, table, rows, case)
         if found is None:
-            if rows:
-                step.broken(f"{table}: row of case {case}", recorded="there", now="missing")
             continue
         number, row = found
         used = sorted(wanted[case])
@@ -178,16 +175,14 @@ def _index(step: Step, needs: Needs, facts: Facts) -> None:
         step.broken(f"{gate}: passed", recorded=True, now=step.shown["gate"]["passed"])
     step.shown["cases"] = []
     for case in _scored_first(needs[step.job], "reference"):
-        found = line_of(rows, case=case)
+        found = row_of(step, table, rows, case)
         if found is None:
-            if rows:
-                step.broken(f"{table}: row of case {case}", recorded="there", now="missing")
             continue
         number, row = found
         entry: dict[str, Any] = {"case": case, "line": number, "digest": row["digest"]}
         for kind in ("image", "label"):
             names = json.loads(row[f"{kind}s"])
-            now = _together([present.get(name) for name in names])
+            now = together([present.get(name) for name in names])
             entry[f"{kind}s"], entry[f"{kind}_sha256"] = names, row[f"{kind}_sha256"]
             if now != row[f"{kind}_sha256"]:
                 where = ", ".join(str(folder / name) for name in names)
@@ -204,20 +199,6 @@ def _index(step: Step, needs: Needs, facts: Facts) -> None:
 def _scored_first(wanted: Mapping[str, set[str]], use: str) -> list[str]:
     """Cases in order, those that a number is about before those that the network was trained on."""
     return sorted(wanted, key=lambda case: (use not in wanted[case], case))
-
-
-def _together(sums: list[str | None]) -> str | None:
-    """One checksum for a case's files, as the index has it; None where one is missing."""
-    if None in sums:
-        return None
-    known = [value for value in sums if value is not None]
-    return (
-        known[0]
-        if len(known) == 1
-        else hashlib.sha256("\n".join(known).encode()).hexdigest()
-        if known
-        else ""
-    )
 
 
 def _acquire(step: Step, needs: Needs, facts: Facts) -> None:

@@ -15,8 +15,8 @@ from segtrace.options import add_experiment
 
 if TYPE_CHECKING:
     from segtrace.config.models import Config
-    from segtrace.trace.crate import Subject
-    from segtrace.trace.crate_parts import Part
+    from segtrace.trace.export.crate import Subject
+    from segtrace.trace.export.parts import Part
 
 #: Where crates go that are not told where to.
 FOLDER = Path("crates")
@@ -56,7 +56,8 @@ def run(arguments: argparse.Namespace) -> None:
     Raises :class:`SegtraceError` where one of these fails; then nothing is left at the place given by ``--to``.
     """
     from segtrace.config import load
-    from segtrace.trace import crate, crate_parts
+    from segtrace.trace.export import crate
+    from segtrace.trace.export.parts import parts
 
     name = arguments.experiment
     config = load.main_config({"experiments": name, "budget": arguments.budget, "seeds": arguments.seeds})
@@ -74,10 +75,10 @@ def run(arguments: argparse.Namespace) -> None:
         orcid=orcid_of(arguments.orcid),
     )
     refuse_broken(name, config)
-    parts = crate_parts.parts(name, config, extras=extras)
-    pack(subject, parts, target=target)
+    chosen = parts(name, config, extras=extras)
+    pack(subject, chosen, target=target)
     data = load.dataset(load.experiment(name).dataset)
-    print(f"{target}: {len(parts)} files; checked", flush=True)
+    print(f"{target}: {len(chosen)} files; checked", flush=True)
     if extras:
         print(
             f"{', '.join(sorted(extras))} of {data.title}: publish these only as far as its licence allows "
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def extras_of(text: str) -> set[str]:
     """The names given to ``--with``; an unknown one is an error."""
-    from segtrace.trace.crate_parts import EXTRAS
+    from segtrace.trace.export.parts import EXTRAS
 
     names = {part.strip() for part in text.split(",") if part.strip()}
     unknown = [f"{name!r}: {advice(name, EXTRAS)}" for name in sorted(names - set(EXTRAS))]
@@ -167,12 +168,12 @@ def pack(subject: "Subject", parts: "list[Part]", *, target: Path) -> None:
     every fault that the check finds.
     """
     from segtrace import files
-    from segtrace.trace import crate
+    from segtrace.trace.export import crate, verify
 
     with _hidden(target) as folder:
         crate.write(folder, subject, parts=parts)
         raise_all(
-            crate.check_crate(folder),
+            verify.check_crate(folder),
             heading=f"the crate of {subject.experiment} is not what it should be, so it is not kept",
         )
         if target.suffix != ".zip":

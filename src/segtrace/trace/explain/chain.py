@@ -9,12 +9,12 @@ from typing import Any
 
 from segtrace.errors import SegtraceError
 from segtrace.trace import jobs
-from segtrace.trace.facts import Facts
+from segtrace.trace.cells import Subject
+from segtrace.trace.explain.facts import Facts
+from segtrace.trace.explain.links import Needs, Step, broken
+from segtrace.trace.explain.phases import FOLLOW
+from segtrace.trace.explain.starts import start
 from segtrace.trace.jobs import PHASES
-from segtrace.trace.links import Needs, Step
-from segtrace.trace.phases import FOLLOW
-from segtrace.trace.starts import start
-from segtrace.trace.subjects import Subject
 
 
 def walk(needs: Needs, facts: Facts) -> list[Step]:
@@ -61,10 +61,7 @@ def explain(subject: Subject, facts: Facts) -> dict[str, Any]:
     """
     begun = start(subject, facts)
     steps = walk(begun.needs, facts)
-    links = [link for step in reversed(steps) for link in step.links]
-    broken = [
-        {"step": link.step, "what": link.what, "recorded": link.recorded, "now": link.now} for link in links
-    ] + [
+    found = broken(steps) + [
         {
             "step": f"recomputed {subject.file}",
             "what": cell,
@@ -106,8 +103,8 @@ def explain(subject: Subject, facts: Facts) -> dict[str, Any]:
             }
             for step in steps
         ],
-        "broken": broken,
-        "holds": not broken,
+        "broken": found,
+        "holds": not found,
     }
 
 

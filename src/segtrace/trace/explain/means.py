@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from segtrace import layout
-from segtrace.trace import arithmetic, jobs
-from segtrace.trace.facts import Facts
+from segtrace.trace import jobs
+from segtrace.trace.cells import Subject
+from segtrace.trace.dotted import at, leaves
+from segtrace.trace.explain import arithmetic
+from segtrace.trace.explain.facts import Facts
+from segtrace.trace.explain.links import Needs, need
 from segtrace.trace.jobs import Job
-from segtrace.trace.links import Needs, need
-from segtrace.trace.subjects import Subject, at, leaves
 
 
 @dataclass

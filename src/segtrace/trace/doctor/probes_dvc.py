@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from segtrace.errors import advice
-from segtrace.trace.machine import Answer, Finding, Machine
-from segtrace.trace.probes_storage import room_of
+from segtrace.trace.doctor.machine import Answer, Finding, Machine
+from segtrace.trace.doctor.probes_storage import room_of
 
 #: Cache types of DVC that give the same inode to the cache and to the project.
 LINKED = ("hardlink", "symlink")

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from segtrace.trace import probes_dvc, probes_storage, probes_system
-from segtrace.trace.machine import LEVELS, Finding, Machine
+from segtrace.trace.doctor import probes_dvc, probes_storage, probes_system
+from segtrace.trace.doctor.machine import LEVELS, Finding, Machine
 
 Probe = Callable[[Machine], list[Finding]]
 #: Name → probe, in the order of what is printed.

@@ -9,7 +9,7 @@ from segtrace.config import models
 from segtrace.errors import SegtraceError
 from segtrace.files import read_json
 from segtrace.seen import Seen, tree_sums
-from segtrace.trace import check, identity, jobs, parts, record
+from segtrace.trace import changes, check, identity, jobs, record
 from segtrace.trace.check import Problem
 from segtrace.trace.jobs import Job
 
@@ -20,7 +20,7 @@ class Facts:
     def __init__(self, config: models.Config) -> None:
         self.config = config
         self._problems: dict[Job, list[Problem]] = {}
-        self._spelled: dict[Job, list[parts.Part] | None] = {}
+        self._spelled: dict[Job, list[changes.Part] | None] = {}
         self._sums: dict[Job, dict[str, str | None]] = {}
         self._trees: dict[str, dict[str, str | None]] = {}
         self._json: dict[Path, Any] = {}
@@ -58,11 +58,11 @@ class Facts:
             self._problems[job] = check.problems(job, self.asked(job))
         return self._problems[job]
 
-    def spelled_out(self, problem: Problem) -> list[parts.Change]:
+    def spelled_out(self, problem: Problem) -> list[changes.Change]:
         """A problem down to the keys and files that differ."""
         if problem.job not in self._spelled:
-            self._spelled[problem.job] = parts.parts(problem.job, self.asked(problem.job))
-        return parts.spelled_out(problem, self._spelled[problem.job])
+            self._spelled[problem.job] = changes.parts(problem.job, self.asked(problem.job))
+        return changes.spelled_out(problem, self._spelled[problem.job])
 
     def asked(self, job: Job) -> models.Config:
         """The configuration with the budget, seeds and experiments that a table was asked for.

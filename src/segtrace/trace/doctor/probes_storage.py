@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from segtrace.trace.machine import Finding, Machine
+from segtrace.trace.doctor.machine import Finding, Machine
 
 GIB = 1024**3
 STATE = Path(".segtrace")

@@ -24,16 +24,17 @@ def raw(path: Path, config: "Config") -> dict[str, Any]:
     from segtrace.errors import SegtraceError, advice
     from segtrace.seen import tree_sums
     from segtrace.trace import jobs
+    from segtrace.trace.changes import parts, reasons, short
     from segtrace.trace.identity import rows
-    from segtrace.trace.parts import parts, reasons, short
+    from segtrace.trace.raw import listed
 
     dataset = path.parts[2]
     load.dataset(dataset)
     name = str(path.relative_to(layout.raw(dataset)))
     present = tree_sums(layout.raw(dataset)) or {}
-    listed = _receipt_files(dataset)
-    if name not in present and name not in listed:
-        hint = advice(name, [*listed, *(key for key in present if key not in listed)][:50])
+    receipt = listed(dataset)
+    if name not in present and name not in receipt:
+        hint = advice(name, [*receipt, *(key for key in present if key not in receipt)][:50])
         raise SegtraceError(f"{path}: no such raw file, and the receipt lists none; {hint}")
     table = layout.cases(dataset)
     cases = [
@@ -45,9 +46,9 @@ def raw(path: Path, config: "Config") -> dict[str, Any]:
     problems = reasons(index, config, parts(index, config))
     return {
         "file": str(path),
-        "receipt": listed.get(name),
+        "receipt": receipt.get(name),
         "now": present.get(name),
-        "local_edit": present.get(name) != listed.get(name),
+        "local_edit": present.get(name) != receipt.get(name),
         "cases": cases,
         "read_by": [str(index), *_readers(dataset, cases, config)],
         "index": problems,
@@ -57,19 +58,6 @@ def raw(path: Path, config: "Config") -> dict[str, Any]:
             else "nothing that reads it would run again"
         ),
     }
-
-
-def _receipt_files(dataset: str) -> dict[str, str]:
-    """File → checksum, as the receipt lists them; empty where there is no receipt that can be read."""
-    from segtrace import layout
-    from segtrace.errors import SegtraceError
-    from segtrace.files import read_json
-
-    try:
-        files = read_json(layout.receipt(dataset))["files"]
-        return {name: str(sha256) for name, (_, sha256) in files.items()}
-    except (SegtraceError, KeyError, TypeError, ValueError):
-        return {}
 
 
 def _readers(dataset: str, cases: Sequence[str], config: "Config") -> list[str]:
@@ -100,7 +88,7 @@ def _readers(dataset: str, cases: Sequence[str], config: "Config") -> list[str]:
 
 def show(found: dict[str, Any]) -> None:
     """Print what :func:`raw` found."""
-    from segtrace.trace.parts import told
+    from segtrace.trace.changes import told
 
     print(f"{found['file']}: a raw file; no job writes to it once it is there")
     if found["now"] is None:

@@ -30,12 +30,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a cell needs: the file that it stands in, the experiment, the runs, the variant that is scored, and
+    """What a cell needs: the experiment, the runs, the variant that is scored, and
     the configuration that the record says was asked for.
     """
 
-    cell: cells.Cell
-    target: Path
+    cell: cells.Subject
     experiment: str
     runs: tuple[layout.RunName, ...]
     variant: layout.Variant
@@ -49,8 +48,8 @@ class Plan:
     def jobs(self) -> list[Job]:
         """The jobs that lead to the cell, in the order of the phases."""
         made = [jobs.score(run, self.variant) for run in self.runs]
-        last = jobs.of_file(self.target)
-        return [*jobs.above(made, self.config), *([last] if last.phase == "compare" else [])]
+        last = [self.cell.job] if self.cell.job.phase == "compare" else []
+        return [*jobs.above(made, self.config), *last]
 
 
 # --- what has to run -------------------------------------------------------------------------------------
@@ -75,11 +74,11 @@ def plan(table: Path, *, row: str | None, column: str) -> Plan:
         )
     of_scores = job.phase == "score"
     experiment = _naming(jobs.run_of(job)) if of_scores else job.name
-    labels = load.dataset(load.experiment(experiment).dataset).labels
-    names = {
-        "label": {name: str(value) for value, name in labels.items()} | ({} if of_scores else {"mean": "0"})
-    }
-    cell = cells.cell(target, row=row, column=column, names=names)
+    cell = cells.select(target, row=row, column=column)
+    if not cell.one:
+        raise SegtraceError(
+            f"{target}: say which row: --row KEY=VALUE,KEY=VALUE of {', '.join(cells.KEYS[cell.kind])}"
+        )
     if of_scores:
         chosen, variant = [jobs.run_of(job)], jobs.variant_of(job)
         asked = {"budget": chosen[0].budget, "seeds": [chosen[0].seed]}
@@ -88,7 +87,7 @@ def plan(table: Path, *, row: str | None, column: str) -> Plan:
         every = runs.runs_of(experiment, budget=asked["budget"], seeds=asked["seeds"])
         chosen, variant = _needed(cell, every, experiment), runs.variant_of(load.experiment(experiment))
     config = load.main_config({**asked, "experiments": [experiment], "training_threads": _threads(chosen)})
-    return Plan(cell, target, experiment, tuple(chosen), variant, config)
+    return Plan(cell, experiment, tuple(chosen), variant, config)
 
 
 def _naming(run: layout.RunName) -> str:
@@ -102,20 +101,18 @@ def _naming(run: layout.RunName) -> str:
     raise AssertionError(run)
 
 
-def _needed(cell: cells.Cell, every: list[layout.RunName], experiment: str) -> list[layout.RunName]:
+def _needed(cell: cells.Subject, every: list[layout.RunName], experiment: str) -> list[layout.RunName]:
     """The runs of an experiment that a cell of its tables is made from."""
     if cell.row:
         wanted = {key: cell.row[key] for key in ("method", "fold", "seed") if key in cell.row}
         chosen = [run for run in every if all(str(getattr(run, k)) == value for k, value in wanted.items())]
-    elif cell.column.startswith("scores_sha256."):
-        chosen = [run for run in every if str(layout.scores(run, "")).removesuffix(".csv") in cell.column]
-    else:
-        methods = {run.method for run in every if cell.column.startswith(f"{experiment}.{run.method}.")}
-        # A method's name may begin with another's and a dot: the longest is meant.
-        chosen = [run for run in every if run.method == max(methods, key=len, default="")]
+    elif cell.path[0] == "scores_sha256":
+        chosen = [run for run in every if run == jobs.run_of(jobs.of_file(cell.path[1]))]
+    else:  # EXPERIMENT.METHOD.LABEL.METRIC
+        chosen = [run for run in every if run.method == cell.path[1]]
     if not chosen:
         raise SegtraceError(
-            f"{cell.path}: no run of the experiment {experiment}, as it is configured now, makes this cell; "
+            f"{cell.file}: no run of the experiment {experiment}, as it is configured now, makes this cell; "
             "bring back the configuration that the table was made with"
         )
     return chosen
@@ -201,7 +198,7 @@ def _bring_raw(plan: Plan, folder: Path) -> None:
 
 def run(plan: Plan, folder: Path, *, cores: int, say: Say) -> None:
     """Make the plan's file in the clean ``folder``; a failure shows the end of its log."""
-    code, log = _call(["snakemake", "--cores", str(cores), str(plan.target)], folder, say=say)
+    code, log = _call(["snakemake", "--cores", str(cores), str(plan.cell.file)], folder, say=say)
     if code:
         raise SegtraceError(
             f"snakemake ended with {code} in {folder}; the end of {log}:\n{_tail(log)}\n"

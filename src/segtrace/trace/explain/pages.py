@@ -12,13 +12,16 @@ from typing import Any
 
 from segtrace import layout
 from segtrace.errors import SegtraceError, advice
-from segtrace.trace import arithmetic, jobs
-from segtrace.trace.chain import walk
-from segtrace.trace.facts import Facts
+from segtrace.trace import jobs
+from segtrace.trace.cells import KEYS, Subject, select
+from segtrace.trace.dotted import at
+from segtrace.trace.explain import arithmetic
+from segtrace.trace.explain.chain import walk
+from segtrace.trace.explain.facts import Facts
+from segtrace.trace.explain.links import Needs, broken, need
+from segtrace.trace.explain.show import command
+from segtrace.trace.explain.starts import start
 from segtrace.trace.jobs import Job
-from segtrace.trace.links import Needs, need
-from segtrace.trace.starts import start
-from segtrace.trace.subjects import KEYS, Subject, at, command, select
 
 #: Numbers printed of a longer list; JSON holds all.
 SHOWN = 50
@@ -131,7 +134,7 @@ def explain(subject: Subject, facts: Facts) -> dict[str, Any]:
             for name, uses in names.items():
                 needs[job].setdefault(name, set()).update(uses)
     steps = walk(needs, facts)
-    links = [link for step in reversed(steps) for link in step.links]
+    links = broken(steps)
     return {
         "page": str(subject.file),
         "kind": "page",
@@ -152,10 +155,7 @@ def explain(subject: Subject, facts: Facts) -> dict[str, Any]:
             {"phase": s.job.phase, "job": s.job.name, "holds": not s.links, "record": facts.made(s.job)}
             for s in steps
         ],
-        "broken": [
-            {"step": link.step, "what": link.what, "recorded": link.recorded, "now": link.now}
-            for link in links
-        ],
+        "broken": links,
         "holds": not links,
     }
 

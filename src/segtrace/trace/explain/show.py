@@ -1,7 +1,9 @@
 """A chain as text: what ``segtrace explain`` prints."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 #: Cases printed of a longer list.
@@ -246,3 +248,16 @@ _SHOW: dict[str, Callable[[dict[str, Any], bool], Iterator[str]]] = {
     "index": _index,
     "acquire": _acquire,
 }
+
+
+def command(file: Path | str, keys: Mapping[str, Any], column: str | None = None) -> str:
+    """The command that explains a row of a table, or one cell of it; of a JSON file the key ``""`` is the path."""
+    row = ",".join(f"{key}={value}" if key else str(value) for key, value in keys.items())
+    words = [
+        "segtrace",
+        "explain",
+        str(file),
+        *(["--row", row] if row else []),
+        *(["--column", column] if column else []),
+    ]
+    return shlex.join(words)

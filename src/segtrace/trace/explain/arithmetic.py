@@ -6,12 +6,10 @@ from typing import Any
 
 from segtrace.aggregation import PREDICTION_MISSING, CaseValue, case_values, deviation, mean, median
 from segtrace.trace import jobs
-from segtrace.trace.facts import Facts
+from segtrace.trace.explain.facts import Facts
 from segtrace.trace.jobs import Job
 
 Key = tuple[str, int, str]
-#: Columns of ``summary`` that are over cases; the others count runs or name the row.
-STATISTICS = ("mean", "sd", "median", "minimum", "maximum")
 _TEXTS = (
     "dataset",
     "recipe",

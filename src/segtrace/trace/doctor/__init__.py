@@ -1,0 +1,1 @@
+"""``segtrace doctor``: what about this machine would give trouble."""

@@ -1,0 +1,1 @@
+"""``segtrace export``: a finished experiment as a Workflow Run RO-Crate."""

@@ -1,0 +1,1 @@
+"""``segtrace reproduce``: one number made again from raw data in a clean folder, and compared."""

@@ -1,0 +1,1 @@
+"""``segtrace why``: which digest would make a file be made again."""
