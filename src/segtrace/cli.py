@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from segtrace import __version__
+from segtrace import __version__, upkeep
 from segtrace.errors import SegtraceError
 
 #: Phase → one line of help. Each phase package has a module ``command`` with ``add_arguments(parser)``
@@ -112,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = next((word for word in words if not word.startswith("-")), None)
     arguments = _parser(command).parse_args(words)
     try:
+        if arguments.command != "doctor":
+            upkeep.require_own_source()
         if arguments.command in LISTS:
             _list(arguments.command, as_json=arguments.json)
         else:

@@ -109,4 +109,7 @@ def _run_batch(
             for kind in ("image", "label")
             if row[f"{kind}_sha256"]
         }
-        record.write(job, made, contents=arrays)
+        cases_own = {
+            path: files.sha256_file(path) for path in (folder / f"{row['case']}.json" for row in result)
+        }
+        record.write(job, made, contents=arrays, unlisted=cases_own)

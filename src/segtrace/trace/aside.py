@@ -38,10 +38,7 @@ def files_of(job: Job) -> set[Path]:
     outputs = jobs.outputs(job)
     found = {*outputs, *(jobs.record_of(output) for output in outputs)}
     if outputs[0].is_file():
-        for path in check.contents(job):
-            found.add(path)
-            if path.name.endswith(".image.npy"):
-                found.add(path.with_name(path.name.replace(".image.npy", ".json")))
+        found |= set(check.contents(job))
     return found
 
 

@@ -42,7 +42,7 @@ class Problem:
 
 
 def contents(job: Job) -> dict[Path, str]:
-    """Files that a job's table vouches for, with the checksums that it names."""
+    """Files that a job's table or record vouches for, with the checksums that it names."""
     table = jobs.outputs(job)[0]
     found: dict[Path, str] = {}
     if job.phase == "prepare":
@@ -51,6 +51,8 @@ def contents(job: Job) -> dict[Path, str]:
             found[stem.with_name(f"{row['case']}.image.npy")] = row["image_sha256"]
             if row["label_sha256"]:
                 found[stem.with_name(f"{row['case']}.label.npy")] = row["label_sha256"]
+        named = (record.read(table) or {}).get("contents", {})
+        found |= {Path(path): sha256 for path, sha256 in named.items()}
     elif job.phase == "predict":
         for row in rows(table):
             found[table.parent / row["file"]] = row["sha256"]
@@ -60,18 +62,25 @@ def contents(job: Job) -> dict[Path, str]:
 def problems(job: Job, config: models.Config) -> list[Problem]:
     """Every reason for which a job does not hold; none if it does."""
     found = bytes_problems(job)
-    made = record.read(jobs.outputs(job)[0])
-    if made is None:
+    records = {output: record.read(output) for output in jobs.outputs(job)}
+    if not any(records.values()):
         return found
     try:
-        then, now = compared(made), compared(identity(job, config))
+        now = compared(identity(job, config))
     except (SegtraceError, KeyError) as error:
         return [*found, Problem(job, "what it is made from", "there", f"not there ({error})")]
-    return found + [
-        Problem(job, part, then.get(part, "nothing"), now.get(part, "nothing"))
-        for part in sorted(then.keys() | now.keys())
-        if then.get(part) != now.get(part)
-    ]
+    told: dict[tuple[str, str], Problem] = {}
+    for output, made in records.items():
+        if made is None:
+            continue
+        if (made["output"], made["phase"], made["job"]) != (str(output), job.phase, job.name):
+            found.append(Problem(job, f"the record of {output}", f"of {made['output']}", f"of {output}"))
+        then = compared(made)
+        for part in sorted(then.keys() | now.keys()):
+            one, other = then.get(part, "nothing"), now.get(part, "nothing")
+            if one != other:
+                told.setdefault((part, one), Problem(job, part, one, other))
+    return [*found, *told.values()]
 
 
 def bytes_problems(job: Job) -> list[Problem]:
@@ -107,13 +116,6 @@ def _content_problems(job: Job, seen: Seen) -> list[Problem]:
         for path, sha256 in expected.items()
         if now[str(path)] != sha256
     ]
-    if job.phase == "prepare":  # a case without its own record does not exist
-        records = (path.with_name(path.name.replace(".image.npy", ".json")) for path in expected)
-        found += [
-            Problem(job, str(path), "there", "missing")
-            for path in records
-            if path.suffix == ".json" and not path.is_file()
-        ]
     return found
 
 

@@ -29,16 +29,20 @@ def write(
     made: Mapping[str, Any],
     *,
     contents: Mapping[Path, str] | None = None,
+    unlisted: Mapping[Path, str] | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the record of each output of ``job``, after the outputs.
 
     ``made`` is what :func:`begin` gave. ``contents`` are files that the outputs vouch for, with checksums that
-    the caller has just computed: noted, so that they need not be read again to be checked. ``notes`` is
-    what a reader should know besides.
+    the caller has just computed: noted, so that they need not be read again to be checked. ``unlisted`` are more
+    such files, which no table names: the record does. ``notes`` is what a reader should know besides.
     """
     seen = Seen(f"{job.phase}/{job.name}")
-    seen.note(dict(contents or {}))
+    seen.note({**(contents or {}), **(unlisted or {})})
+    more: dict[str, Any] = {"notes": dict(notes)} if notes else {}
+    if unlisted:
+        more["contents"] = {str(path): sha256 for path, sha256 in sorted(unlisted.items())}
     for output in jobs.outputs(job):
         write_json(
             jobs.record_of(output),
@@ -52,7 +56,7 @@ def write(
                 "code_digest": digests.digest(made["code"]),
                 "code": made["code"],
                 "environment": made["environment"],
-                **({"notes": dict(notes)} if notes else {}),
+                **more,
             },
         )
     seen.save()

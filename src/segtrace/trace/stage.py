@@ -59,26 +59,63 @@ def run(stage: str) -> None:
         heading=f"stage {stage}: these links do not hold, so DVC does not record the stage",
         remedy="Run the same command again; if it stays, segtrace why FILE says more.",
     )
+    if stage == "compare":
+        _walk(config)
     moved = aside.prune(stage, config)
     for path in moved[:20]:
         print(f"{path}: no configured job makes this; put aside in {aside.ASIDE}", flush=True)
     if len(moved) > 20:
         print(f"and {len(moved) - 20} more", flush=True)
     remember(config)
+    if stage in ("index", "compare") and tools.has_dvc():
+        _tell_unpinned(config)
+
+
+def _walk(config: models.Config) -> None:
+    """Compute every mean again from the scores, and walk from it to the raw files: a table and its record could
+    have been edited together.
+    """
+    for name in config.experiments:
+        for table in (layout.results(name) / "summary.csv", layout.results(name) / "metrics.json"):
+            tools.call("segtrace", "explain", str(table))
+
+
+def _tell_unpinned(config: models.Config) -> None:
+    """Say which configured data sets no pin holds: a clone could not fetch them."""
+    for name in _datasets(config):
+        if not pin_of(name).is_file():
+            print(
+                f"data/raw/{name} is not pinned, so a clone of this commit cannot fetch it: segtrace pin {name}",
+                flush=True,
+            )
+
+
+def _datasets(config: models.Config) -> list[str]:
+    return sorted({load.experiment(name).dataset for name in config.experiments})
+
+
+def pin_of(dataset: str) -> Path:
+    """The file that pins a data set's raw files."""
+    return layout.raw(dataset).with_name(f"{dataset}.dvc")
 
 
 def _require_data(config: models.Config) -> None:
     """In a clone without data, say what to do instead of fetching or failing in the middle."""
-    names = sorted({load.experiment(name).dataset for name in config.experiments})
-    absent = [name for name in names if not layout.raw(name).is_dir()]
+    absent = [name for name in _datasets(config) if not layout.raw(name).is_dir()]
     if not absent:
         return
     embedded = [name for name in absent if load.dataset(name).access == "embedded"]
+    anew = "'make demo'" if len(embedded) == len(absent) else "'snakemake'"
+    unpinned = [name for name in absent if not pin_of(name).is_file()]
+    if unpinned:
+        fetch = (
+            f"This commit has no pin of {', '.join(unpinned)}, so 'dvc pull' cannot bring it: where the data is, run "
+            f"'segtrace pin {' '.join(unpinned)}', commit and 'dvc push'; or m"
+        )
+    else:
+        fetch = "Fetch what this commit was made from with 'dvc pull' and then 'segtrace sync'; or m"
     raise SegtraceError(
-        f"there is no data of {', '.join(absent)} in data/raw. Fetch what this commit was made from with 'dvc pull' and "
-        "then 'segtrace sync'; or make it all anew with "
-        + ("'make demo'" if len(embedded) == len(absent) else "'snakemake'")
-        + " and then 'dvc repro'."
+        f"there is no data of {', '.join(absent)} in data/raw. {fetch}ake it all anew with {anew} and then 'dvc repro'."
     )
 
 

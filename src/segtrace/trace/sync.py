@@ -43,7 +43,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise_all(
             tools.unclean(),
             heading="DVC is not clean, and nothing is blessed that it does not know",
-            remedy="Run 'dvc checkout' (or 'dvc pull') for the files of this commit, or 'dvc repro' to make new ones.",
+            remedy="Run 'dvc checkout' (or 'dvc pull') for the files of this commit, or 'dvc repro' to make new ones. Raw "
+            "data that no data/raw/NAME.dvc pins cannot be pulled: 'snakemake' fetches or generates it.",
         )
     raise_all(
         [str(problem) for problem in check.broken(made, config)],
