@@ -238,3 +238,22 @@ def test_a_comment_changes_no_code_digest_and_a_line_does(
         digest_of('# why\ndef f(x: int) -> int:\n    """Two times x."""\n    return 2 * x  # twice\n') == base
     )
     assert digest_of('def f(x: int) -> int:\n    """Double."""\n    return 3 * x\n') != base
+
+
+def test_a_relative_import_is_part_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from segtrace import digests
+
+    room = tmp_path / "segtrace" / "networks"
+    (room / "inner").mkdir(parents=True)
+    for folder in (tmp_path / "segtrace", room, room / "inner"):
+        (folder / "__init__.py").write_text("")
+    (room / "net.py").write_text("from .helper import SLOPE\nfrom .inner import deep\nfrom . import beside\n")
+    (room / "helper.py").write_text("from .. import ground\nSLOPE = 0.3\n")
+    (room / "beside.py").write_text("")
+    (room / "inner/deep.py").write_text("from ..other import x\n")
+    (room / "other.py").write_text("x = 1\n")
+    (tmp_path / "segtrace/ground.py").write_text("")
+    monkeypatch.setattr(digests, "PACKAGE", tmp_path / "segtrace")
+    digests._parse.cache_clear()
+    reached = {path.name for path in digests.closure(["segtrace.networks.net"])}
+    assert {"net.py", "helper.py", "beside.py", "deep.py", "other.py", "ground.py"} <= reached

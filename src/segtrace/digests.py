@@ -103,13 +103,22 @@ def _parse(path: Path, _stamp: tuple[int, int]) -> tuple[str, tuple[str, ...]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imported.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            imported.add(node.module)
-            imported.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = _absolute(node, path)
+            imported.add(module)
+            imported.update(f"{module}.{alias.name}" for alias in node.names)
     text = ast.dump(_strip_docstrings(tree))
     return hashlib.sha256(text.encode()).hexdigest(), tuple(
         sorted(m for m in imported if m.startswith("segtrace"))
     )
+
+
+def _absolute(node: ast.ImportFrom, path: Path) -> str:
+    """The full name of the module that ``from … import`` names in the file ``path``."""
+    if not node.level:
+        return node.module or ""
+    package = ["segtrace", *path.relative_to(PACKAGE).parent.parts]
+    return ".".join([*package[: len(package) - node.level + 1], *([node.module] if node.module else [])])
 
 
 def _stamp(path: Path) -> tuple[int, int]:

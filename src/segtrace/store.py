@@ -14,8 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from segtrace.digests import digest as digest_of
 from segtrace.errors import SegtraceError
 from segtrace.files import atomic, read_json, sha256_file, write_json
+
+#: Key of a record: the digest of all its other keys, so that an edited grid is seen.
+OWN = "record_digest"
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ def write_case(
         complete["label_sha256"] = None
     else:
         complete["label_sha256"] = _write_array(label_path, label)
+    complete[OWN] = digest_of(complete)
     write_json(record_path, complete)
     return complete
 
@@ -77,9 +82,11 @@ def read_record(folder: Path, case: str) -> dict[str, Any] | None:
 
 
 def is_intact(folder: Path, case: str, *, digest: str) -> bool:
-    """Whether the case is complete, was made from ``digest``, and its bytes are those recorded."""
+    """Whether the case is complete, was made from ``digest``, and its arrays and record are as they were written."""
     record = read_record(folder, case)
     if record is None or record.get("digest") != digest:
+        return False
+    if record.get(OWN) != digest_of({key: value for key, value in record.items() if key != OWN}):
         return False
     image_path, label_path, _ = _paths(folder, case)
     return record["image_sha256"] == sha256_file(image_path) and (

@@ -4,6 +4,7 @@ A job is a phase and a name: of the data set, of its batch, split or recipe, of 
 or of the experiment. Its name is that of its files, so a path tells its job.
 """
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -227,12 +228,11 @@ def of_file(path: Path | str) -> Job:
 
     Raises :class:`SegtraceError` for a path that no job of a project makes.
     """
-    text = str(path).removeprefix("./").removesuffix(RECORD)
-    if Path(text).is_absolute():
-        try:
-            text = str(Path(text).relative_to(Path.cwd()))
-        except ValueError:
-            raise SegtraceError(f"{path} does not lie in the project {Path.cwd()}") from None
+    text = str(inside(path)).removesuffix(RECORD)
+    if Path(text).is_absolute() or text.startswith(".."):
+        raise SegtraceError(
+            f"{path} does not lie in the project {Path.cwd()}; run segtrace from the project's root"
+        )
     for pattern, phase in _matches():
         match = re.fullmatch(pattern, text)
         if match is None:
@@ -254,7 +254,7 @@ def of_file(path: Path | str) -> Job:
 
 def inside(file: Path | str) -> Path:
     """The path relative to the project's root where it lies in it; :func:`of_file` judges the rest."""
-    path = Path(file)
+    path = Path(os.path.normpath(file))
     return path.relative_to(Path.cwd()) if path.is_absolute() and path.is_relative_to(Path.cwd()) else path
 
 

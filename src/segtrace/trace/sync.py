@@ -32,8 +32,8 @@ def run(arguments: argparse.Namespace) -> None:
     from segtrace.errors import raise_all
     from segtrace.trace import check, jobs, tools
 
-    upkeep.be_present()
     config = load.main_config()
+    upkeep.be_present()
     made = jobs.configured(config, until="overview")
     if arguments.remake:
         remake(config)
@@ -43,7 +43,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise_all(
             tools.unclean(),
             heading="DVC is not clean, and nothing is blessed that it does not know",
-            remedy="Run 'dvc checkout' (or 'dvc pull') for the files of this commit, or 'dvc repro' to make new ones. Raw "
+            remedy="Run 'dvc checkout' (or 'dvc pull') for the files of this commit, or 'dvc repro' to make new ones "
+            "(dvc checkout --force, where it says that it would lose files that you do not need). Raw "
             "data that no data/raw/NAME.dvc pins cannot be pulled: 'snakemake' fetches or generates it.",
         )
     raise_all(
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     _drop_pages(config)
     _touch()
-    tools.call("snakemake", "--cores", "1", "--quiet", "all")
+    tools.call("snakemake", "--cores", "1")
     print(f"{len(made)} jobs hold; Snakemake and DVC agree", flush=True)
 
 
@@ -74,18 +75,8 @@ def _touch() -> None:
     """
     from segtrace.trace import tools
 
-    tools.call(
-        "snakemake",
-        "--touch",
-        "--forceall",
-        "--cores",
-        "1",
-        "--quiet",
-        "all",
-        "--",
-        "compare_all",
-        extra={"SEGTRACE_SYNC": "1"},
-    )
+    command = ("--touch", "--forceall", "--cores", "1", "--", "compare_all")
+    tools.call("snakemake", *command, extra={"SEGTRACE_SYNC": "1"})
 
 
 def remake(config: "Config") -> None:
