@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from test_hazards import members, raw_file, rewrite_label
-from workflow_helpers import BIN, Project, copy_of, from_scratch, jobs
+from workflow_helpers import BIN, ROOT, Project, copy_of, from_scratch, jobs
 
 pytestmark = pytest.mark.workflow
 
@@ -101,6 +101,8 @@ def test_data_that_changed_without_dvc_seeing_it_is_seen(versioned: Project, tmp
     ]
     assert pin.read_text() != before
     assert versioned.dirty() == []
+    assert "put aside, and 'snakemake' builds it anew" in output
+    assert not (versioned.path / "reports/tiny/index.html").exists()
     versioned.commit("a label mended")
     replaced = raw_file(versioned, members(versioned, "val")[0], "label")
     rewrite_label(replaced)
@@ -117,6 +119,11 @@ def test_snakemake_first_and_dvc_afterwards_make_nothing_twice(versioned: Projec
     assert ran(versioned.dvc("repro")) == []
     assert versioned.dirty() == []
     assert "data/raw/phantom3d.dvc" in versioned.git("status", "--short")
+    # DVC verifies the pin of a data set that nobody asked for, too: an embedded one is generated
+    shutil.copy(ROOT / "data/raw/phantom2d.dvc", versioned.path / "data/raw")
+    assert ran(versioned.dvc("repro")) == []
+    assert (versioned.path / "data/raw/phantom2d").is_dir()
+    assert versioned.dirty() == []
 
 
 def test_two_branches_switched_back_and_forth(versioned: Project) -> None:

@@ -64,3 +64,14 @@ def prune(phase: str, config: models.Config) -> list[Path]:
         if not any(below.iterdir()):
             below.rmdir()
     return found
+
+
+def drop_pages(config: models.Config) -> list[Path]:
+    """Put pages aside that do not hold, for they are not versioned and made anew in seconds; the pages."""
+    dropped = []
+    for job in jobs.configured(config):
+        page = jobs.outputs(job)[0]
+        if job.phase == "report" and page.is_file() and not check.holds(job, config):
+            put_aside(path for path in (page, jobs.record_of(page)) if path.is_file())
+            dropped.append(page)
+    return dropped

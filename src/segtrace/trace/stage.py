@@ -44,6 +44,7 @@ def run(stage: str) -> None:
         tools.refuse_links()
     if stage == "index":
         _require_data(config)
+        _require_pinned()
         shown = show_to_dvc(config)
         if shown:
             print(
@@ -61,6 +62,8 @@ def run(stage: str) -> None:
     )
     if stage == "compare":
         _walk(config)
+        for page in aside.drop_pages(config):
+            print(f"{page}: showed other tables; put aside, and 'snakemake' builds it anew", flush=True)
     moved = aside.prune(stage, config)
     for path in moved[:20]:
         print(f"{path}: no configured job makes this; put aside in {aside.ASIDE}", flush=True)
@@ -116,6 +119,23 @@ def _require_data(config: models.Config) -> None:
         fetch = "Fetch what this commit was made from with 'dvc pull' and then 'segtrace sync'; or m"
     raise SegtraceError(
         f"there is no data of {', '.join(absent)} in data/raw. {fetch}ake it all anew with {anew} and then 'dvc repro'."
+    )
+
+
+def _require_pinned() -> None:
+    """DVC verifies every pin there is, also of data sets that are not asked for: generate those that can be."""
+    absent = [
+        path.stem for path in sorted(Path("data/raw").glob("*.dvc")) if not layout.raw(path.stem).is_dir()
+    ]
+    known = load.names("datasets")
+    for name in list(absent):
+        if name in known and load.dataset(name).access == "embedded":
+            tools.call("segtrace", "acquire", name)
+            absent.remove(name)
+    raise_all(
+        [f"{pin_of(name)}: its data is not there; 'dvc pull {pin_of(name)}' fetches it" for name in absent],
+        heading="DVC verifies every pin",
+        remedy="Fetch the data, or remove the pin of a data set that this project does not use.",
     )
 
 

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
     from segtrace import upkeep
     from segtrace.config import load
     from segtrace.errors import raise_all
-    from segtrace.trace import check, jobs, tools
+    from segtrace.trace import aside, check, jobs, tools
 
     config = load.main_config()
     upkeep.be_present()
@@ -53,20 +53,10 @@ def run(arguments: argparse.Namespace) -> None:
         remedy="Bring back the files of this commit (dvc checkout), or have them made anew: 'segtrace sync --remake', "
         "then 'snakemake'.",
     )
-    _drop_pages(config)
+    aside.drop_pages(config)
     _touch()
     tools.call("snakemake", "--cores", "1")
     print(f"{len(made)} jobs hold; Snakemake and DVC agree", flush=True)
-
-
-def _drop_pages(config: "Config") -> None:
-    """Put pages aside that do not hold: they are not versioned, and made anew in seconds."""
-    from segtrace.trace import aside, check, jobs
-
-    for job in jobs.configured(config):
-        page = jobs.outputs(job)[0]
-        if job.phase == "report" and page.is_file() and not check.holds(job, config):
-            aside.put_aside(path for path in (page, jobs.record_of(page)) if path.is_file())
 
 
 def _touch() -> None:
@@ -83,7 +73,7 @@ def remake(config: "Config") -> None:
     """Leave Snakemake in a state in which the next run makes all that does not hold, and only that."""
     from segtrace.trace import aside, check, jobs
 
-    _drop_pages(config)
+    aside.drop_pages(config)
     made = jobs.configured(config, until="overview")
     if all(output.is_file() for job in made for output in jobs.outputs(job)):
         _touch()
