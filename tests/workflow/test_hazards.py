@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import time
 from pathlib import Path
@@ -165,6 +166,14 @@ def test_a_damaged_checkpoint_prediction_or_table_is_made_again(finished: Projec
     table = finished.path / "results/tiny/summary.csv"
     table.write_text(table.read_text().replace("0.", "0.9", 3))
     assert jobs(finished.snakemake())[0] == "compare"
+    noise = random.Random(0).randbytes(400)
+    (finished.path / "data/index/phantom3d/cases.csv").write_bytes(noise)
+    assert jobs(finished.snakemake())[0] == "index"
+    next((finished.path / "predictions").rglob("predictions.csv")).write_bytes(noise)
+    assert jobs(finished.snakemake())[0] == "predict"
+    page = finished.path / "reports/tiny/index.html.prov.json"
+    page.write_text(json.dumps(json.loads(page.read_text()) | {"inputs": [1]}))
+    assert jobs(finished.snakemake())[0] == "report"
     record = next((finished.path / "scores").rglob("*.prov.json"))
     record.unlink()
     assert jobs(finished.snakemake())[0] == "score"

@@ -166,8 +166,18 @@ def param(name, phase, compute):
 
 
 def data(phase):
-    """Digest of the content of the inputs that checkpoints made."""
-    return param("data", phase, identity.settled)
+    """Digest of the content of the inputs that checkpoints made.
+
+    A damaged table has none: the rule that makes it runs first (`held`), and then this is asked again.
+    """
+
+    def digest(job, config):
+        try:
+            return identity.settled(job, config)
+        except SegtraceError as error:
+            return f"unreadable {digests.digest(str(error))}"
+
+    return param("data", phase, digest)
 
 
 def configuration(phase):

@@ -67,7 +67,7 @@ def problems(job: Job, config: models.Config) -> list[Problem]:
         return found
     try:
         now = compared(identity(job, config))
-    except (SegtraceError, KeyError) as error:
+    except SegtraceError as error:
         return [*found, Problem(job, "what it is made from", "there", f"not there ({error})")]
     told: dict[tuple[str, str], Problem] = {}
     for output, made in records.items():
@@ -106,8 +106,8 @@ def bytes_problems(job: Job) -> list[Problem]:
 def _content_problems(job: Job, seen: Seen) -> list[Problem]:
     try:
         expected = contents(job)
-    except KeyError as error:
-        return [Problem(job, str(jobs.outputs(job)[0]), "a table", f"no column {error}")]
+    except SegtraceError as error:
+        return [Problem(job, str(jobs.outputs(job)[0]), "a table", str(error))]
     now = seen.sums(expected)
     found = [
         Problem(

@@ -29,6 +29,13 @@ SETTLED: dict[str, tuple[str, ...]] = {
     "predict": ("images",),
     "score": ("references",),
 }
+#: Of the tables of a phase, the columns that are read here.
+COLUMNS = {
+    "index": ("case", "digest"),
+    "prepare": ("case", "digest", "image_sha256", "label_sha256"),
+    "split": ("case", "fold", "role"),
+    "predict": ("case", "file", "sha256"),
+}
 #: What the index and the gate read of a data set's configuration.
 INDEXED = ("dimensions", "labels", "channels", "options", "exclude", "gate", "spacing_known")
 
@@ -47,12 +54,24 @@ def identity(job: Job, config: models.Config) -> dict[str, Any]:
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    """A table as text, row by row; read again only when the file has changed."""
+    """A table as text, row by row; read again only when the file has changed.
+
+    Raises :class:`SegtraceError` for a file that is missing, no table, or without the columns that are read.
+    """
+    phase = jobs.of_file(path).phase
     try:
         status = path.stat()
+        found = _rows(path, (status.st_mtime_ns, status.st_ctime_ns, status.st_size))
     except FileNotFoundError:
-        raise SegtraceError(f"{path}: no such file; 'segtrace {jobs.of_file(path).phase}' makes it") from None
-    return _rows(path, (status.st_mtime_ns, status.st_ctime_ns, status.st_size))
+        raise SegtraceError(f"{path}: no such file; 'segtrace {phase}' makes it") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SegtraceError(f"{path}: not a table ({error}); delete it and run snakemake again") from None
+    missing = [name for name in COLUMNS.get(phase, ()) if found and found[0].get(name) is None]
+    if missing:
+        raise SegtraceError(
+            f"{path}: no column {', '.join(missing)}; delete the file and run snakemake again"
+        )
+    return found
 
 
 @cache

@@ -71,5 +71,15 @@ def read(output: Path) -> dict[str, Any] | None:
         found = read_json(path)
     except SegtraceError:
         return None
-    keys = {"output", "sha256", "phase", "job", "inputs", "configuration", "code", "environment"}
-    return found if isinstance(found, dict) and keys <= set(found) else None
+    return found if isinstance(found, dict) and _sound(found) else None
+
+
+def _sound(found: Mapping[str, Any]) -> bool:
+    """Whether a record has all its keys, each of its type."""
+    texts = ("output", "sha256", "phase", "job", "environment")
+    mappings = [found.get("inputs"), found.get("code"), found.get("contents", {})]
+    return (
+        all(isinstance(found.get(key), str) for key in texts)
+        and all(isinstance(value, dict) for value in mappings)
+        and isinstance(found.get("configuration"), dict)
+    )

@@ -52,5 +52,6 @@ def run(arguments: argparse.Namespace) -> None:
     raise_all(
         broken[:SHOWN] + more,
         heading="the chain does not hold",
-        remedy="'segtrace why FILE' says what would be made again; 'snakemake' makes it.",
+        remedy="'segtrace why FILE' says what would be made again, and 'snakemake' makes it; a table that was edited "
+        "together with its record has to be deleted first.",
     )
