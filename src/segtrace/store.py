@@ -83,7 +83,10 @@ def read_record(folder: Path, case: str) -> dict[str, Any] | None:
 
 def is_intact(folder: Path, case: str, *, digest: str) -> bool:
     """Whether the case is complete, was made from ``digest``, and its arrays and record are as they were written."""
-    record = read_record(folder, case)
+    try:
+        record = read_record(folder, case)
+    except SegtraceError:  # damaged: the case is made again
+        return False
     if record is None or record.get("digest") != digest:
         return False
     if record.get(OWN) != digest_of({key: value for key, value in record.items() if key != OWN}):

@@ -16,7 +16,7 @@ from segtrace import layout, tables
 from segtrace.compare import overview
 from segtrace.compare import tables as compare
 from segtrace.config import load, runs
-from segtrace.files import write_json
+from segtrace.files import sha256_file, write_json
 from segtrace.trace import jobs, record
 from segtrace.trace.jobs import OVERVIEW, Job
 
@@ -72,8 +72,8 @@ def _csv(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def _record(job: Job) -> None:
-    record.write(job, record.begin(job))
+def _record(job: Job, **more: Any) -> None:
+    record.write(job, record.begin(job), **more)
 
 
 def _acquired(archive: bool) -> None:
@@ -135,7 +135,8 @@ def _prepared() -> None:
                     | {f"{kind}_sha256": value for kind, value in sums.items()}
                 )
         _csv(layout.batch_table(DATASET, RECIPE, batch), rows)
-        _record(jobs.prepare(DATASET, RECIPE, batch))
+        own = (layout.prepared(DATASET, RECIPE) / f"{row['case']}.json" for row in rows)
+        _record(jobs.prepare(DATASET, RECIPE, batch), unlisted={path: sha256_file(path) for path in own})
         every += rows
     folder = layout.prepared(DATASET, RECIPE)
     _csv(folder / "prepared.csv", sorted(every, key=lambda row: row["case"]))

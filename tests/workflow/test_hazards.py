@@ -161,8 +161,11 @@ def test_a_damaged_checkpoint_prediction_or_table_is_made_again(finished: Projec
     os.utime(label_map, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert jobs(finished.snakemake())[0] == "predict"
     grids = next((finished.path / "data/prepared").rglob("v*.json"))
-    grids.write_text(grids.read_text().replace('"origin_mm": [', '"origin_mm": [1', 1))
-    assert "prepare" in jobs(finished.snakemake())
+    content = json.loads(grids.read_text())
+    content["native_grid"]["origin_mm"][0] += 1.0
+    for text in (json.dumps(content), "{"):
+        grids.write_text(text)
+        assert "prepare" in jobs(finished.snakemake())
     table = finished.path / "results/tiny/summary.csv"
     table.write_text(table.read_text().replace("0.", "0.9", 3))
     assert jobs(finished.snakemake())[0] == "compare"
