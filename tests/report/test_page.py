@@ -223,3 +223,11 @@ def test_images_of_two_dimensions_have_one_picture_each(make_project):
     project = make_project(shape=(30, 40))
     page = Page(make_page())
     assert len(page.all("img")) == 3 * len(project.methods)
+
+
+def test_records_are_shown_as_digests_and_counted_by_job() -> None:
+    from segtrace import digests
+    from segtrace.report import origins
+
+    entries = [{"code": {"a.py": "1"}}, {"code": {"a.py": "1"}}, {"code": "0123456789abcdef"}, {}]
+    assert origins._distinct(entries, "code") == sorted(["0123456789abcdef", digests.digest({"a.py": "1"})])

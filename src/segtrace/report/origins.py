@@ -196,12 +196,15 @@ def records(subject: Subject) -> list[dict[str, Any]]:
     for phase in [name for name in digests.PHASE_ROOTS if name != "report"]:
         entries = found.get(phase, [])
         keys = ("code", "configuration", "environment")
-        made.append({"phase": phase, "count": len(entries)} | {key: _distinct(entries, key) for key in keys})
+        count = len({entry.get("job") for entry in entries})  # a job has a record beside each of its outputs
+        made.append({"phase": phase, "count": count} | {key: _distinct(entries, key) for key in keys})
     return made
 
 
 def _distinct(entries: Iterable[dict[str, Any]], key: str) -> list[str]:
-    return sorted({str(entry[key]) for entry in entries if entry.get(key)})
+    """The different values of a record's part, those with parts of their own as one digest."""
+    values = [entry[key] for entry in entries if entry.get(key)]
+    return sorted({value if isinstance(value, str) else digests.digest(value) for value in values})
 
 
 def run_rows(subject: Subject) -> list[dict[str, Any]]:
