@@ -58,12 +58,16 @@ def rows(path: Path) -> list[dict[str, str]]:
 
     Raises :class:`SegtraceError` for a file that is missing, no table, or without the columns that are read.
     """
-    phase = jobs.of_file(path).phase
+    try:
+        phase = jobs.of_file(path).phase
+    except SegtraceError:  # another project's, to be compared with this one's
+        phase = ""
     try:
         status = path.stat()
         found = _rows(path, (status.st_mtime_ns, status.st_ctime_ns, status.st_size))
     except FileNotFoundError:
-        raise SegtraceError(f"{path}: no such file; 'segtrace {phase}' makes it") from None
+        maker = f"; 'segtrace {phase}' makes it" if phase else ""
+        raise SegtraceError(f"{path}: no such file{maker}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise SegtraceError(f"{path}: not a table ({error}); delete it and run snakemake again") from None
     missing = [name for name in COLUMNS.get(phase, ()) if found and found[0].get(name) is None]
