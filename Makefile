@@ -12,7 +12,7 @@ RUN := $(BIN)/snakemake --cores $(CORES)
 WITH_MIRROR := $(if $(MIRROR),mirror=$(MIRROR))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-crate test-remotes lint format hippocampus busi unlock lock bench measure clean
+.PHONY: help install demo test test-slow test-fast test-crate test-remotes lint format hippocampus busi unlock lock bench measure clean
 
 help:  ## list every target
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -32,7 +32,10 @@ demo: $(STAMP)  ## run the whole chain on the embedded phantoms and say where th
 	@echo; echo "Reports, to open in a browser:"; for e in demo_2d demo_3d; do echo "  file://$(CURDIR)/reports/$$e/index.html"; done
 
 test: $(STAMP)  ## all tests but the slow proofs: no network, under 12 minutes on two cores
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+test-slow: $(STAMP)  ## the slow proofs: data, branches, methods and kills under DVC (about 10 minutes)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 test-fast: $(STAMP)  ## the tests without the end-to-end runs
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not workflow"

@@ -72,8 +72,7 @@ def test_a_clone_is_brought_to_agreement_and_one_lost_checkpoint_is_one_training
     assert clone.dirty() == []
 
 
-@pytest.mark.parametrize("whose", ["project", "user"])
-@pytest.mark.parametrize("kind", ["hardlink", "symlink"])
+@pytest.mark.parametrize(("whose", "kind"), [("project", "symlink"), ("user", "hardlink")])
 def test_links_into_the_cache_are_refused(versioned: Project, whose: str, kind: str) -> None:
     if whose == "user":
         versioned.dvc("config", "--unset", "cache.type")
@@ -88,6 +87,7 @@ def test_links_into_the_cache_are_refused(versioned: Project, whose: str, kind: 
             versioned.dvc("config", "--global", "--unset", "cache.type")
 
 
+@pytest.mark.slow
 def test_data_that_changed_without_dvc_seeing_it_is_seen(versioned: Project, tmp_path: Path) -> None:
     pin = versioned.path / "data/raw/phantom3d.dvc"
     before = pin.read_text()
@@ -126,6 +126,7 @@ def test_snakemake_first_and_dvc_afterwards_make_nothing_twice(versioned: Projec
     assert versioned.dirty() == []
 
 
+@pytest.mark.slow
 def test_two_branches_switched_back_and_forth(versioned: Project) -> None:
     contents = {"main": versioned.contents()}
     versioned.git("checkout", "-q", "-b", "longer")
@@ -150,6 +151,7 @@ def test_two_branches_switched_back_and_forth(versioned: Project) -> None:
     assert versioned.dirty() == []
 
 
+@pytest.mark.slow
 def test_removed_methods_and_cases_leave_nothing_behind(versioned: Project, tmp_path: Path) -> None:
     before = versioned.contents()
     experiment = "config/experiments/tiny.yaml"
@@ -175,7 +177,7 @@ def test_removed_methods_and_cases_leave_nothing_behind(versioned: Project, tmp_
     assert versioned.contents() == from_scratch(versioned, tmp_path / "scratch")
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_a_repro_killed_at_a_random_moment_is_made_up_for(
     recorded: Project, tmp_path: Path, seed: int
 ) -> None:
@@ -226,6 +228,7 @@ def test_a_repro_killed_at_a_random_moment_is_made_up_for(
     assert project.dirty() == []
 
 
+@pytest.mark.slow
 def test_metrics_plots_and_experiments(versioned: Project) -> None:
     assert "No changes" in versioned.dvc("metrics", "diff") or versioned.dvc("metrics", "diff").strip() == ""
     output = versioned.dvc("exp", "run", "-S", "config/training/demo_3d.yaml:learning_rate=0.003")
