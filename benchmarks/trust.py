@@ -261,11 +261,14 @@ def recomputed(project: Project) -> tuple[str, str]:
     return (f"segtrace reproduce, {chosen}", f"{last}; {seconds:.0f} s")
 
 
-def write(part: str, command: str, rows: list[tuple[str, str]]) -> None:
+def head() -> str:
+    """The commit that clones made now hold."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def write(part: str, command: str, rows: list[tuple[str, str]], *, commit: str) -> None:
     """Write the page of a part."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
     lines = [
         f"# Trust, measured: {part}",
         "",
@@ -288,15 +291,17 @@ def main() -> None:
     parser.add_argument("part", choices=("scale", "hippocampus"))
     parser.add_argument("--mirror", help="folder with archives under their published names")
     arguments = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="segtrace-trust-"))
+    folder, commit = Path(tempfile.mkdtemp(prefix="segtrace-trust-")), head()
     try:
         if arguments.part == "scale":
-            write("scale", "python benchmarks/trust.py scale", scale(folder))
+            write("scale", "python benchmarks/trust.py scale", scale(folder), commit=commit)
         else:
             if not arguments.mirror:
                 parser.error("hippocampus needs --mirror")
             rows = hippocampus(folder, arguments.mirror)
-            write("hippocampus", "python benchmarks/trust.py hippocampus --mirror FOLDER", rows)
+            write(
+                "hippocampus", "python benchmarks/trust.py hippocampus --mirror FOLDER", rows, commit=commit
+            )
     finally:
         shutil.rmtree(folder)
 
