@@ -34,7 +34,7 @@ demo: $(STAMP)  ## run the whole chain on the embedded phantoms and say where th
 test: $(STAMP)  ## all tests but the slow proofs: no network, under 12 minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-test-slow: $(STAMP)  ## the slow proofs: data, branches, methods and kills under DVC (about 10 minutes)
+test-slow: $(STAMP)  ## the slow proofs: data, branches, methods and kills under DVC
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 test-fast: $(STAMP)  ## the tests without the end-to-end runs

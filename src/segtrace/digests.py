@@ -51,6 +51,7 @@ CUT = (
     "segtrace.progress",
 )
 
+LOCK = Path("envs/requirements.lock")
 #: Packages whose versions decide numbers.
 DECISIVE = (
     "torch",
@@ -184,22 +185,34 @@ def prepared_case(row_digest: str, *, recipe: Mapping[str, Any], code: str) -> s
     return digest([row_digest, {key: value for key, value in recipe.items() if key != "source"}, code])
 
 
-def environment_digest(lock: Path = Path("envs/requirements.lock")) -> str:
+def environment_digest(lock: Path = LOCK) -> str:
     """Digest of the environment: the pins of the lock, without comments, and what is installed instead of them.
 
-    Of the packages that decide numbers, a version that is installed and is not the pinned one counts in the
-    pin's place, so an upgrade by hand is a change. A build tag (``+cpu``) is none. 'none' where there is no lock.
+    Of the packages that decide numbers, a version that is installed and is not the pinned one counts
+    too, so an upgrade by hand is a change. A build tag (``+cpu``) is none. 'none' where there is no lock.
     """
-    if not lock.is_file():
+    lines = _lines(lock)
+    if lines is None:
         return "none"
+    for name, version in pins(lock).items():
+        installed = _installed(name.lower())
+        if installed is not None and installed != version.split("+")[0]:
+            lines.append(f"{name}=={installed} is installed")
+    return digest(sorted(lines))
+
+
+def pins(lock: Path = LOCK) -> dict[str, str]:
+    """Package → version that the lock names; nothing where there is no lock."""
+    found = (line.split(";")[0].partition("==") for line in _lines(lock) or ())
+    return {name.strip(): version.strip() for name, equal, version in found if equal}
+
+
+def _lines(lock: Path) -> list[str] | None:
+    """The lines of a lock without comments; None where there is none."""
+    if not lock.is_file():
+        return None
     lines = (line.split("#")[0].strip() for line in lock.read_text(encoding="utf-8").splitlines())
-    pins = [line for line in lines if line]
-    for place, pin in enumerate(pins):
-        name, _, version = pin.partition("==")
-        installed = _installed(name.strip().lower())
-        if installed is not None and installed != version.split(";")[0].strip().split("+")[0]:
-            pins[place] = f"{name}=={installed} instead of {version}"
-    return digest(sorted(pins))
+    return [line for line in lines if line]
 
 
 @cache

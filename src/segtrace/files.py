@@ -87,13 +87,13 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_files(root: Path, names: Sequence[str]) -> str:
-    """One SHA-256 for several files under ``root``: of a single file its own, of several that of their
-    checksums in order; empty text for none.
-    """
-    sums = [sha256_file(Path(root) / name) for name in names]
-    if len(sums) < 2:
-        return "".join(sums)
-    return hashlib.sha256("\n".join(sums).encode()).hexdigest()
+    """One SHA-256 for several files under ``root``: see :func:`joined`."""
+    return joined([sha256_file(Path(root) / name) for name in names])
+
+
+def joined(sums: Sequence[str]) -> str:
+    """One checksum for those of several files, in order: a single one stays as it is, none is empty text."""
+    return "".join(sums) if len(sums) < 2 else hashlib.sha256("\n".join(sums).encode()).hexdigest()
 
 
 @contextmanager

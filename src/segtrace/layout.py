@@ -96,6 +96,11 @@ def receipt(dataset: str) -> Path:
     return Path("data/raw") / f"{dataset}.receipt.json"
 
 
+def pin(dataset: str) -> Path:
+    """The file with which DVC pins the raw files and their receipt."""
+    return Path("data/raw") / f"{dataset}.dvc"
+
+
 def index(dataset: str) -> Path:
     """Folder of ``cases.csv`` and the raw gate."""
     return Path("data/index") / dataset

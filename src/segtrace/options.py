@@ -19,6 +19,26 @@ def add_experiment(parser: argparse.ArgumentParser, *, optional: str = "") -> No
     text = "name of a file in config/experiments" + (f"; {optional}" if optional else "")
     parser.add_argument("experiment", nargs="?" if optional else None, help=text)
     if optional:
-        parser.add_argument("--experiments", help="which to join, by commas (default: config/config.yaml)")
+        add_experiments(parser)
+    _add_runs(parser)
+
+
+def add_asked(parser: argparse.ArgumentParser) -> None:
+    """What is asked of the workflow: experiments, budget, seeds; see :func:`asked`."""
+    add_experiments(parser)
+    _add_runs(parser)
+
+
+def asked(arguments: argparse.Namespace) -> dict[str, str | None]:
+    """The values of :func:`add_asked`, as overrides of ``config/config.yaml``."""
+    return {key: getattr(arguments, key) for key in ("experiments", "budget", "seeds")}
+
+
+def add_experiments(parser: argparse.ArgumentParser) -> None:
+    """Several experiments."""
+    parser.add_argument("--experiments", help="which, joined by commas (default: config/config.yaml)")
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", help="budget of the runs (default: config/config.yaml)")
     parser.add_argument("--seeds", help="seeds of the runs, joined by commas (default: config/config.yaml)")

@@ -244,12 +244,8 @@ def environment(runs: Iterable[dict[str, Any]]) -> dict[str, Any]:
     )
     current = digests.environment_digest(LOCK)
     pins: list[str] = []
-    if LOCK.is_file() and recorded == [current]:
-        lines = [
-            line.split("#")[0].split(";")[0].strip() for line in LOCK.read_text(encoding="utf-8").splitlines()
-        ]
-        pinned = dict(line.split("==", 1) for line in lines if "==" in line)
-        versions = {name.lower(): version.split()[0].rstrip("\\") for name, version in pinned.items()}
+    if recorded == [current]:
+        versions = {name.lower(): version for name, version in digests.pins(LOCK).items()}
         pins = [f"{name} {versions[name]}" for name in PACKAGES if name in versions]
     return {"recorded": recorded, "current": current, "pins": pins, "python": platform.python_version()}
 

@@ -50,7 +50,7 @@ def parts(job: Job, config: models.Config) -> list[Part] | None:
         now = plain(identity.inputs(job, config))
         names = sorted(made["inputs"].keys() | now.keys())
         found += [Part(f"inputs.{name}", _inputs(name, made["inputs"], now)) for name in names]
-    except (SegtraceError, KeyError) as error:
+    except SegtraceError as error:
         found.append(Part("inputs", (Change("what it reads", "there", f"not there ({error})"),)))
     readers: dict[str, Callable[[], tuple[Change, ...]]] = {
         "configuration": lambda: keys(made["configuration"], identity.configuration(job, config)),

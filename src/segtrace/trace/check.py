@@ -86,7 +86,7 @@ def problems(job: Job, config: models.Config) -> list[Problem]:
 def bytes_problems(job: Job) -> list[Problem]:
     """Outputs, and files that they vouch for, that are missing or are not the bytes that were recorded."""
     found = []
-    seen = Seen(f"{job.phase}/{job.name}")
+    seen = jobs.seen(job)
     for output in jobs.outputs(job):
         sha256, made = seen.sha256(output), record.read(output)
         if sha256 is None:
@@ -109,14 +109,13 @@ def _content_problems(job: Job, seen: Seen) -> list[Problem]:
     except SegtraceError as error:
         return [Problem(job, str(jobs.outputs(job)[0]), "a table", str(error))]
     now = seen.sums(expected)
-    found = [
+    return [
         Problem(
             job, str(path), f"sha256 {sha256}", f"sha256 {now[str(path)]}" if now[str(path)] else "missing"
         )
         for path, sha256 in expected.items()
         if now[str(path)] != sha256
     ]
-    return found
 
 
 def holds(job: Job, config: models.Config) -> bool:

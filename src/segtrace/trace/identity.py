@@ -15,7 +15,7 @@ from typing import Any
 from segtrace import digests, layout
 from segtrace.config import load, models, runs
 from segtrace.errors import SegtraceError
-from segtrace.seen import Seen, tree_sums
+from segtrace.seen import tree_sums
 from segtrace.trace import jobs
 from segtrace.trace.jobs import Job
 
@@ -70,11 +70,9 @@ def rows(path: Path) -> list[dict[str, str]]:
         raise SegtraceError(f"{path}: no such file{maker}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise SegtraceError(f"{path}: not a table ({error}); delete it and run snakemake again") from None
-    missing = [name for name in COLUMNS.get(phase, ()) if found and found[0].get(name) is None]
+    missing = [name for name in COLUMNS.get(phase, ()) if any(row.get(name) is None for row in found)]
     if missing:
-        raise SegtraceError(
-            f"{path}: no column {', '.join(missing)}; delete the file and run snakemake again"
-        )
+        raise SegtraceError(f"{path}: rows without {', '.join(missing)}; delete it and run snakemake again")
     return found
 
 
@@ -86,7 +84,7 @@ def _rows(path: Path, _stamp: tuple[int, int, int]) -> list[dict[str, str]]:
 
 def sums(job: Job) -> dict[str, str | None]:
     """Path → SHA-256 of the present bytes of each declared output of a job; None where it is missing."""
-    seen = Seen(f"{job.phase}/{job.name}")
+    seen = jobs.seen(job)
     found = seen.sums(jobs.outputs(job))
     seen.save()
     return found

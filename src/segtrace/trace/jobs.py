@@ -13,6 +13,7 @@ from pathlib import Path
 from segtrace import layout
 from segtrace.config import load, models, runs
 from segtrace.errors import SegtraceError
+from segtrace.seen import Seen
 
 #: Phases in the order of the data. ``overview`` is the part of ``compare`` that joins all experiments.
 PHASES = (
@@ -134,6 +135,11 @@ def outputs(job: Job) -> list[Path]:
 def record_of(output: Path) -> Path:
     """Where the provenance record of an output lies: beside it."""
     return output.with_name(output.name + RECORD)
+
+
+def seen(job: Job) -> Seen:
+    """What is known of the files of a job."""
+    return Seen(f"{job.phase}/{job.name}")
 
 
 def scored(experiment: str, config: models.Config) -> list[Job]:

@@ -26,22 +26,22 @@ def run(arguments: argparse.Namespace) -> None:
     if not tools.has_dvc():
         raise SegtraceError("this project has no .dvc folder; make one with: dvc init")
     tools.refuse_links()
+    known = {name: load.dataset(name) for name in arguments.datasets}
     raise_all(
         [
-            f"{path}: not there; run 'segtrace acquire {load.dataset(name) and name}' first"
-            for name in arguments.datasets
+            f"{path}: not there; run 'segtrace acquire {name}' first"
+            for name in known
             for path in (layout.raw(name), layout.receipt(name))
             if not path.exists()
         ],
         heading="pin",
     )
-    for name in arguments.datasets:
+    for name, data in known.items():
         outputs = [layout.raw(name), layout.receipt(name), jobs.record_of(layout.receipt(name))]
-        pin = layout.raw(name).with_name(f"{name}.dvc")
+        pin = layout.pin(name)
         with files.hold(pin, what="pin"):
             _pin([path for path in outputs if path.exists()], pin)
         print(f"{pin}: commit it with git; 'dvc push' sends the bytes", flush=True)
-        data = load.dataset(name)
         if not data.redistribution:
             print(
                 f"{name}: its licence ({data.licence}) does not allow to pass the data on: mind who can read the remote"

@@ -1,11 +1,10 @@
 """Checksums of raw files, as the receipt lists them and as the index joins those of a case."""
 
-import hashlib
 from collections.abc import Sequence
 
 from segtrace import layout
 from segtrace.errors import SegtraceError
-from segtrace.files import read_json
+from segtrace.files import joined, read_json
 
 
 def listed(dataset: str) -> dict[str, str]:
@@ -20,6 +19,4 @@ def listed(dataset: str) -> dict[str, str]:
 def together(sums: Sequence[str | None]) -> str | None:
     """One checksum for a case's files, as the index has it: empty for no file, None where one is missing."""
     known = [value for value in sums if value is not None]
-    if len(known) < len(sums):
-        return None
-    return "".join(known) if len(known) < 2 else hashlib.sha256("\n".join(known).encode()).hexdigest()
+    return joined(known) if len(known) == len(sums) else None

@@ -11,7 +11,6 @@ from segtrace import digests
 from segtrace.config import load, models
 from segtrace.errors import SegtraceError
 from segtrace.files import read_json, write_json
-from segtrace.seen import Seen
 from segtrace.trace import jobs
 from segtrace.trace.identity import identity
 from segtrace.trace.jobs import Job
@@ -38,7 +37,7 @@ def write(
     the caller has just computed: noted, so that they need not be read again to be checked. ``unlisted`` are more
     such files, which no table names: the record does. ``notes`` is what a reader should know besides.
     """
-    seen = Seen(f"{job.phase}/{job.name}")
+    seen = jobs.seen(job)
     seen.note({**(contents or {}), **(unlisted or {})})
     more: dict[str, Any] = {"notes": dict(notes)} if notes else {}
     if unlisted:

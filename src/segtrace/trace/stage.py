@@ -86,7 +86,7 @@ def _walk(config: models.Config) -> None:
 def _tell_unpinned(config: models.Config) -> None:
     """Say which configured data sets no pin holds: a clone could not fetch them."""
     for name in _datasets(config):
-        if not pin_of(name).is_file():
+        if not layout.pin(name).is_file():
             print(
                 f"data/raw/{name} is not pinned, so a clone of this commit cannot fetch it: segtrace pin {name}",
                 flush=True,
@@ -97,11 +97,6 @@ def _datasets(config: models.Config) -> list[str]:
     return sorted({load.experiment(name).dataset for name in config.experiments})
 
 
-def pin_of(dataset: str) -> Path:
-    """The file that pins a data set's raw files."""
-    return layout.raw(dataset).with_name(f"{dataset}.dvc")
-
-
 def _require_data(config: models.Config) -> None:
     """In a clone without data, say what to do instead of fetching or failing in the middle."""
     absent = [name for name in _datasets(config) if not layout.raw(name).is_dir()]
@@ -109,7 +104,7 @@ def _require_data(config: models.Config) -> None:
         return
     embedded = [name for name in absent if load.dataset(name).access == "embedded"]
     anew = "'make demo'" if len(embedded) == len(absent) else "'snakemake'"
-    unpinned = [name for name in absent if not pin_of(name).is_file()]
+    unpinned = [name for name in absent if not layout.pin(name).is_file()]
     if unpinned:
         fetch = (
             f"This commit has no pin of {', '.join(unpinned)}, so 'dvc pull' cannot bring it: where the data is, run "
@@ -133,7 +128,10 @@ def _require_pinned() -> None:
             tools.call("segtrace", "acquire", name)
             absent.remove(name)
     raise_all(
-        [f"{pin_of(name)}: its data is not there; 'dvc pull {pin_of(name)}' fetches it" for name in absent],
+        [
+            f"{layout.pin(name)}: its data is not there; 'dvc pull {layout.pin(name)}' fetches it"
+            for name in absent
+        ],
         heading="DVC verifies every pin",
         remedy="Fetch the data, or remove the pin of a data set that this project does not use.",
     )

@@ -5,6 +5,8 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from segtrace.options import add_asked, asked
+
 if TYPE_CHECKING:
     from segtrace.config.models import Config
     from segtrace.trace.check import Problem
@@ -19,9 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--json", action="store_true", help="print JSON, with every problem")
     parser.add_argument("--all", action="store_true", help=f"print every problem, not the first {SHOWN}")
-    parser.add_argument("--experiments", help="which, by commas (default: config/config.yaml)")
-    parser.add_argument("--budget", help="budget of the runs (default: config/config.yaml)")
-    parser.add_argument("--seeds", help="seeds of the runs, joined by commas (default: config/config.yaml)")
+    add_asked(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -32,8 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     from segtrace.config import load
     from segtrace.errors import SegtraceError
 
-    asked = {key: getattr(arguments, key) for key in ("experiments", "budget", "seeds")}
-    found = status(load.main_config(asked))
+    found = status(load.main_config(asked(arguments)))
     if arguments.json:
         print(json.dumps(found, indent=1))
     else:
@@ -87,6 +86,8 @@ def _states(job: "Job", problems: "list[Problem]") -> list[str]:
 
 
 def _print(found: dict[str, Any], *, shown: int | None) -> None:
+    from segtrace.trace.changes import told
+
     rows: list[tuple[str, ...]] = [("phase", *STATES)]
     rows += [(phase, *(str(counts[s]) for s in STATES)) for phase, counts in found["phases"].items()]
     totals = [sum(counts[state] for counts in found["phases"].values()) for state in STATES]
@@ -96,7 +97,7 @@ def _print(found: dict[str, Any], *, shown: int | None) -> None:
         cells = [row[0].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         print("  ".join(cells))
-    listed = [f"{p['job']}: {p['what']}: recorded {p['recorded']}, now {p['now']}" for p in found["problems"]]
+    listed = [f"{problem['job']}: {told(problem)}" for problem in found["problems"]]
     for line in listed[:shown]:
         print(line)
     if shown is not None and len(listed) > shown:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from segtrace.errors import SegtraceError
 
+#: Cache types of DVC with which cache and project share a file.
+LINKED = ("hardlink", "symlink")
+
 
 def program(name: str) -> str:
     """The program of the running environment if it has it, else whatever the path gives."""
@@ -57,7 +60,7 @@ def refuse_links() -> None:
     Before a stage, DVC replaces linked outputs by copies with fresh times, and an edit of a linked file is
     an edit of the cache.
     """
-    bad = [kind for kind in link_types() if kind in ("hardlink", "symlink")]
+    bad = [kind for kind in link_types() if kind in LINKED]
     if bad:
         raise SegtraceError(
             f"DVC's cache.type is {', '.join(link_types())}: with {' and '.join(bad)} an edited file would change the "

@@ -6,9 +6,7 @@ from pathlib import Path
 from segtrace.errors import advice
 from segtrace.trace.doctor.machine import Answer, Finding, Machine
 from segtrace.trace.doctor.probes_storage import room_of
-
-#: Cache types of DVC that give the same inode to the cache and to the project.
-LINKED = ("hardlink", "symlink")
+from segtrace.trace.tools import LINKED
 
 
 def dvc(machine: Machine) -> list[Finding]:

@@ -6,11 +6,10 @@ import re
 import time
 from pathlib import Path
 
-from segtrace import upkeep
+from segtrace import digests, upkeep
 from segtrace.trace.doctor.machine import Finding, Machine, cpu_limit, memory_free
 
 GIB = 1024**3
-LOCK = Path("envs/requirements.lock")
 #: Package → (least, below) of its version; None: any.
 NEEDED: dict[str, tuple[str | None, str | None]] = {
     "torch": (None, None),
@@ -48,17 +47,6 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def pins() -> dict[str, str]:
-    """Package → version that the lock names; nothing where there is no lock."""
-    if not LOCK.is_file():
-        return {}
-    lines = (
-        line.split("#")[0].split(";")[0].strip() for line in LOCK.read_text(encoding="utf-8").splitlines()
-    )
-    found = (line.partition("==") for line in lines)
-    return {name.strip(): version.strip() for name, equal, version in found if equal}
-
-
 def packages(machine: Machine) -> list[Finding]:
     """Installed versions against what the program needs, and against the lock."""
     found = []
@@ -69,10 +57,14 @@ def packages(machine: Machine) -> list[Finding]:
         elif (least and _parts(version) < _parts(least)) or (below and _parts(version) >= _parts(below)):
             wanted = f"at least {least}" + (f", below {below}" if below else "")
             found.append(Finding("error", f"{name} is {version}; it must be {wanted}", "make install"))
-    locked = pins()
+    locked = digests.pins()
     if not locked:
         found.append(
-            Finding("warning", f"{LOCK}: no pins: the environment is not known", f"git checkout {LOCK}")
+            Finding(
+                "warning",
+                f"{digests.LOCK}: no pins: the environment is not known",
+                f"git checkout {digests.LOCK}",
+            )
         )
     core = {_plain(name) for name in NEEDED}
     missing, different = [], []
@@ -87,7 +79,7 @@ def packages(machine: Machine) -> list[Finding]:
     if missing:
         found.append(Finding("warning", f"locked, and not installed: {', '.join(missing)}", "make install"))
     versions = ", ".join(f"{name} {machine.version_of(name)}" for name in NEEDED)
-    return found or [Finding("ok", f"{versions}; all {len(locked)} pins of {LOCK} hold")]
+    return found or [Finding("ok", f"{versions}; all {len(locked)} pins of {digests.LOCK} hold")]
 
 
 # --- processors and memory -------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
     from segtrace.config import load
     from segtrace.errors import raise_all
     from segtrace.trace import cells
+    from segtrace.trace.changes import told
     from segtrace.trace.explain import chain, pages, show
     from segtrace.trace.explain.facts import Facts
 
@@ -44,10 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
             pages.lines(found, every=arguments.all) if page else show.lines(found, every=arguments.all)
         ):
             print(line)
-    broken = [
-        f"{link['step']}: {link['what']}: recorded {link['recorded']}, now {link['now']}"
-        for link in found["broken"]
-    ]
+    broken = [f"{link['step']}: {told(link)}" for link in found["broken"]]
     more = [f"and {len(broken) - SHOWN} more"] if len(broken) > SHOWN else []
     raise_all(
         broken[:SHOWN] + more,

@@ -8,7 +8,7 @@ from segtrace import digests
 from segtrace.config import models
 from segtrace.errors import SegtraceError
 from segtrace.files import read_json
-from segtrace.seen import Seen, tree_sums
+from segtrace.seen import tree_sums
 from segtrace.trace import changes, check, identity, jobs, record
 from segtrace.trace.check import Problem
 from segtrace.trace.jobs import Job
@@ -32,7 +32,7 @@ class Facts:
         """A table's rows as text; none where it is missing, which its job's problems say."""
         try:
             return identity.rows(table)
-        except (SegtraceError, UnicodeDecodeError, ValueError):
+        except SegtraceError:
             return []
 
     def json(self, path: Path) -> dict[str, Any]:
@@ -85,9 +85,9 @@ class Facts:
         if job not in self._sums:
             try:
                 vouched = check.contents(job)
-            except (SegtraceError, KeyError):
+            except SegtraceError:
                 vouched = {}
-            seen = Seen(f"{job.phase}/{job.name}")
+            seen = jobs.seen(job)
             self._sums[job] = seen.sums([*jobs.outputs(job), *vouched])
             seen.save()
         return self._sums[job]

@@ -3,7 +3,6 @@
 import argparse
 import re
 import shutil
-import subprocess
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -121,11 +120,12 @@ def refuse_broken(name: str, config: "Config") -> None:
 
 def git(*words: str) -> str | None:
     """The one line that a git command prints; None where git, the repository or the value is missing."""
+    from segtrace.trace import tools
+
     try:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
-    except OSError:
+        return tools.call("git", *words).strip() or None
+    except SegtraceError:
         return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
 
 
 def date_of(given: str | None) -> str:

@@ -4,17 +4,16 @@ It follows RO-Crate 1.1 and its profiles Process Run Crate 0.5, Workflow Run Cra
 1.0. Nothing in it depends on when or where it is written: no times, no paths of the machine, no random ids.
 """
 
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtrace import __version__, layout
+from segtrace import __version__, digests, layout
 from segtrace.config import load, models, runs
 from segtrace.files import read_json, sha256_file, write_text
-from segtrace.trace.export.parts import LOCK, MAIN, Part
+from segtrace.trace.export.parts import MAIN, Part
 from segtrace.trace.export.verify import COMPLETED, PROFILES, SPECIFICATION
 
 if TYPE_CHECKING:
@@ -180,7 +179,7 @@ def _licence(crate: "ROCrate", name: str, url: str) -> dict[str, str]:
 
 def _software(crate: "ROCrate", subject: Subject) -> list[str]:
     """Ids of the software, with versions of the lock; of torch those that the runs recorded."""
-    pins = dict(re.findall(r"^([a-z0-9-]+)==([^\s;#]+)", Path(LOCK).read_text(encoding="utf-8"), flags=re.M))
+    pins = {name.lower(): version for name, version in digests.pins().items()}
     recorded = sorted({run["machine"]["torch"] for run in _recorded(subject).values()})
     found = [("segtrace", "", __version__)]
     for name, (title, url) in _SOFTWARE.items():

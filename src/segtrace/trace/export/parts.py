@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from segtrace import layout
+from segtrace import digests, layout
 from segtrace.config import load, models
 from segtrace.errors import raise_all
 from segtrace.trace import check, jobs
@@ -17,7 +17,7 @@ from segtrace.trace.jobs import Job
 #: What can be asked for beside the tables.
 EXTRAS = ("predictions", "checkpoints")
 MAIN = "Snakefile"
-LOCK = "envs/requirements.lock"
+LOCK = digests.LOCK.as_posix()
 #: Patterns of the files that the Snakefile needs to run, with what they are.
 _SUPPORT = {
     "workflow/rules/*.smk": "rules of the workflow",

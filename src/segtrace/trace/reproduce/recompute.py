@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from segtrace import layout
 from segtrace.config import load, models, runs
 from segtrace.errors import SegtraceError
 from segtrace.files import write_text
-from segtrace.trace import cells, check, jobs, record
+from segtrace.trace import cells, check, jobs, record, tools
 from segtrace.trace.jobs import Job
 
 COPIED = ("workflow", "profiles", "config", "envs")
@@ -208,9 +207,6 @@ def run(plan: Plan, folder: Path, *, cores: int, say: Say) -> None:
 
 def _call(command: list[str], folder: Path, *, say: Say | None) -> tuple[int, Path]:
     """Run a command of this environment in ``folder``, its output in the log there; (exit status, log)."""
-    tool = Path(sys.executable).parent / command[0]
-    if not tool.is_file():
-        raise SegtraceError(f"{tool} is not there: make install")
     environ = {key: value for key, value in os.environ.items() if key != "SNAKEMAKE_PROFILE"}
     if environ.get("PYTHONPATH"):  # may be relative to the project
         parts = environ["PYTHONPATH"].split(os.pathsep)
@@ -218,7 +214,7 @@ def _call(command: list[str], folder: Path, *, say: Say | None) -> tuple[int, Pa
     path = folder / LOG
     with path.open("a", encoding="utf-8") as log:
         process = subprocess.Popen(
-            [str(tool), *command[1:]],
+            [tools.program(command[0]), *command[1:]],
             cwd=folder,
             env=environ,
             stdin=subprocess.DEVNULL,

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segtrace.options import add_asked, asked
+
 if TYPE_CHECKING:
     from segtrace.config.models import Config
     from segtrace.trace.changes import Part
@@ -30,13 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("file", help="a file that the workflow makes, or a raw file")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument(
-        "--experiments", help="asked of the workflow, by commas (default: config/config.yaml)"
-    )
-    parser.add_argument("--budget", help="budget asked of the workflow (default: config/config.yaml)")
-    parser.add_argument(
-        "--seeds", help="seeds asked of the workflow, by commas (default: config/config.yaml)"
-    )
+    add_asked(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -48,8 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     from segtrace.trace import jobs
     from segtrace.trace.why import raw_files
 
-    asked = {key: getattr(arguments, key) for key in ("experiments", "budget", "seeds")}
-    config = load.main_config(asked)
+    config = load.main_config(asked(arguments))
     path = jobs.inside(arguments.file)
     a_raw_file = raw_files.is_raw(path)
     found = raw_files.raw(path, config) if a_raw_file else why(path, config)
@@ -134,10 +129,9 @@ def _by_file(job: "Job", config: "Config") -> "set[Job]":
 def _bytes(path: Path, job: "Job") -> dict[str, Any]:
     """The checksum that is recorded of a file, by its record or by the table that vouches for it, and the present."""
     from segtrace.errors import SegtraceError, advice
-    from segtrace.seen import Seen
     from segtrace.trace import check, jobs, record
 
-    seen = Seen(f"{job.phase}/{job.name}")
+    seen = jobs.seen(job)
     outputs, recorded, by = jobs.outputs(job), None, None
     if path in outputs:
         made = record.read(path)
@@ -145,11 +139,11 @@ def _bytes(path: Path, job: "Job") -> dict[str, Any]:
     else:
         try:
             vouched = check.contents(job)
-        except (SegtraceError, KeyError):  # a table that is missing or damaged vouches for nothing
+        except SegtraceError:  # a table that is missing or damaged vouches for nothing
             vouched = {}
         if path in vouched:
             recorded, by = vouched[path], str(outputs[0])
-        elif job.phase != "prepare" or path.suffix != ".json":  # a case's own record has no checksum
+        else:
             known = [str(item) for item in [*outputs, *vouched]]
             raise SegtraceError(f"{path}: {job} does not make this file; {advice(str(path), known)}")
     now = seen.sha256(path)
