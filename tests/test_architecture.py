@@ -25,6 +25,8 @@ BARE = {"torch", "numpy", "scipy", "monai", "einops", "safetensors"}
 ALLOWED = {
     "SimpleITK": {
         "images.py",
+        "preparation.py",
+        "resample.py",
         "datasets/",
         "index/",
         "prepare/",

@@ -9,11 +9,10 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segtrace import images
+from segtrace import images, preparation
 from segtrace.errors import SegtraceError
 from segtrace.geometry import Grid
 from segtrace.predict import export
-from segtrace.prepare import cases as preparing
 
 CODES = [
     "".join(letters)
@@ -54,7 +53,7 @@ def balls(grid: Grid) -> np.ndarray:
 def round_trip(label: np.ndarray, native: Grid, tmp_path: Path, **changes) -> sitk.Image:
     """The file that a perfect network gives: the prepared label as one-hot probabilities, written natively."""
     image = images.from_array(label.astype(np.float32), native)
-    done = preparing.prepare_arrays(
+    done = preparation.prepare_arrays(
         image, images.from_array(label, native), RECIPE | changes, labels=(1, 2, 3)
     )
     one_hot = (np.arange(4).reshape(4, 1, 1, 1)[:4] == done.label[None]).astype(np.float32)
@@ -145,7 +144,7 @@ def test_a_picture_of_another_size_comes_back(tmp_path: Path) -> None:
     label[5:20, 10:45] = 1
     image = images.from_array(label.astype(np.float32), native)
     recipe = RECIPE | {"orientation": None, "size": [32, 32]}
-    done = preparing.prepare_arrays(image, images.from_array(label, native), recipe, labels=(1,))
+    done = preparation.prepare_arrays(image, images.from_array(label, native), recipe, labels=(1,))
     record = {
         "native_grid": done.native.to_json(),
         "oriented_grid": done.oriented.to_json(),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from segtrace import datasets, files, layout, store, tables
+from segtrace import datasets, files, layout, preparation, store, tables
 from segtrace.datasets import Case
 from segtrace.errors import SegtraceError
 from segtrace.geometry import Grid
@@ -38,9 +38,9 @@ def mask() -> np.ndarray:
     return label
 
 
-def prepare(image, label, grid=GRID, **changes) -> cases.Prepared:
+def prepare(image, label, grid=GRID, **changes) -> preparation.Prepared:
     pair = from_array(image, grid), None if label is None else from_array(label, grid)
-    return cases.prepare_arrays(*pair, RECIPE | changes, labels=(1, 2))
+    return preparation.prepare_arrays(*pair, RECIPE | changes, labels=(1, 2))
 
 
 def test_without_a_target_nothing_is_interpolated():
@@ -91,7 +91,7 @@ def test_values_that_are_not_finite_and_grids_apart_are_refused():
         prepare(bad, mask())
     label = from_array(mask(), Grid(GRID.size, (1.0, 2.0, 3.5), GRID.origin_mm, GRID.direction))
     with pytest.raises(SegtraceError, match=r"image and label differ: spacing 1x2x3 and 1x2x3.5 mm"):
-        cases.prepare_arrays(from_array(volume(), GRID), label, RECIPE, labels=(1, 2))
+        preparation.prepare_arrays(from_array(volume(), GRID), label, RECIPE, labels=(1, 2))
 
 
 # --- stored cases -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Preparing cases: read, orient, resample, scale, and store with what maps a prediction back."""
+"""Preparing cases: read, prepare (:mod:`segtrace.preparation`), and store with what maps a prediction back."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
 
-from segtrace import datasets, files, images, store
+from segtrace import datasets, files, store
 from segtrace.datasets import Case
 from segtrace.errors import SegtraceError
 from segtrace.geometry import Grid, format_numbers
-from segtrace.prepare import intensity, resample
+from segtrace.preparation import prepare_arrays
 
 
 @dataclass(frozen=True)
@@ -31,65 +30,6 @@ class Job:
     folder: Path
     batch: int
     digest: str
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A prepared case in memory. ``native`` is the file's grid, ``oriented`` the same voxels reordered."""
-
-    image: np.ndarray
-    label: np.ndarray | None
-    native: Grid
-    oriented: Grid
-    grid: Grid
-    volumes_before_mm3: dict[str, float]
-    volumes_after_mm3: dict[str, float]
-    intensity: list[dict[str, Any]]
-
-
-def prepare_arrays(
-    image: sitk.Image, label: sitk.Image | None, recipe: Mapping[str, Any], *, labels: Sequence[int]
-) -> Prepared:
-    """Prepare one case; ``recipe`` is a :class:`segtrace.config.models.Recipe` as a mapping.
-
-    Order: orientation, resampling (image and label onto one grid), intensity. The image comes out
-    float32 (C, D, H, W) or (C, H, W), the label uint8 without the channel axis. Where the recipe changes
-    no spacing and no size, no voxel is interpolated. Raises :class:`SegtraceError` for an image with
-    values that are not finite, and where image and label lie on different grids.
-    """
-    native = images.grid_of(image)
-    if label is not None:
-        apart = native.differences(images.grid_of(label))
-        if apart:
-            raise SegtraceError(f"image and label differ: {'; '.join(apart)}")
-        label = sitk.Cast(label, sitk.sitkUInt8)
-        label.CopyInformation(image)  # within the tolerance, the image's grid is taken for both
-    image = resample.orient(image, recipe["orientation"])
-    oriented = images.grid_of(image)
-    grid = resample.target_grid(oriented, recipe)
-    array = resample.resample_image(
-        image, grid, interpolation=recipe["image_interpolation"], antialias=recipe["antialias"]
-    )
-    bad = int(array.size - np.isfinite(array).sum())
-    if bad:
-        raise SegtraceError(f"the image has {bad} values that are not finite")
-    array, notes = intensity.apply(array, recipe["intensity"])
-    mask, before, after = None, {}, {}
-    if label is not None:
-        before = _volumes(sitk.GetArrayViewFromImage(label), native, labels)
-        mask = resample.resample_label(
-            resample.orient(label, recipe["orientation"]),
-            grid,
-            interpolation=recipe["label_interpolation"],
-            labels=labels,
-        )
-        after = _volumes(mask, grid, labels)
-    return Prepared(array, mask, native, oriented, grid, before, after, notes)
-
-
-def _volumes(label: np.ndarray, grid: Grid, labels: Sequence[int]) -> dict[str, float]:
-    counts = np.bincount(label.ravel(), minlength=max(labels, default=0) + 1)
-    return {str(value): float(counts[value] * grid.voxel_volume_mm3) for value in sorted(labels)}
 
 
 def prepare_case(job: Job) -> dict[str, Any]:

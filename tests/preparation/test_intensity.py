@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from segtrace.prepare import intensity
+from segtrace import intensity
 
 WINDOW = {"kind": "window", "low": -100.0, "high": 300.0}
 MINMAX = {"kind": "minmax"}

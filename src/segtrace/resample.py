@@ -1,4 +1,4 @@
-"""Grids and resampling: the geometry of ``prepare``.
+"""Grids and resampling: the geometry of preparation.
 
 Pixel-centre convention: a voxel's position is its centre, so an image of n voxels of spacing s covers
 n·s millimetres, half a voxel beyond its outer centres. A change of size or spacing keeps the centre of

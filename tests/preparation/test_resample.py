@@ -8,10 +8,10 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segtrace import resample
 from segtrace.errors import SegtraceError
 from segtrace.geometry import Grid
 from segtrace.images import grid_of
-from segtrace.prepare import resample
 from segtrace.structures import structures
 
 RAS = (-1.0, 0, 0, 0, -1.0, 0, 0, 0, 1.0)
