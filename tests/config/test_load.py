@@ -119,6 +119,13 @@ def test_where_a_recipe_comes_from_is_no_part_of_a_run(project: Path) -> None:
 def test_command_line_values_are_lists_too(project: Path) -> None:
     config = load.main_config({"experiments": "busi,demo_2d", "seeds": "0,3"})
     assert (config.experiments, config.seeds) == (["busi", "demo_2d"], [0, 3])
+    assert load.main_config().tracking == []
+    assert load.main_config({"tracking": "dvclive,tensorboard"}).tracking == ["dvclive", "tensorboard"]
+    assert load.main_config({"tracking": ""}).tracking == []
+    with pytest.raises(SegtraceError, match="'tensorboard' or 'dvclive'"):
+        load.main_config({"tracking": "tensorbord"})
+    with pytest.raises(SegtraceError, match="'strict' or 'fast'"):
+        load.main_config({"determinism": "loose"})
     with pytest.raises(SegtraceError, match="0 is given twice"):
         load.main_config({"seeds": "0,0"})
     with pytest.raises(SegtraceError, match="seeds"):

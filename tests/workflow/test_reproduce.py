@@ -250,6 +250,7 @@ def test_the_configuration_is_reduced_to_what_the_cell_needs(project: Project, f
         "budget": "smoke",
         "seeds": [0],
         "training_threads": 1,
+        "determinism": "strict",
         "mirror": str(project.path / "archives"),
     }
     experiment = load.read_yaml(folder / "config/experiments/tiny.yaml")

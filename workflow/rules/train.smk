@@ -30,5 +30,6 @@ rule train:
         environment=ENVIRONMENT,
         held=held("train"),
         training_threads=run_threads,
+        determinism=CONFIG.determinism,
     shell:
-        "segtrace train {wildcards.run} --threads {params.training_threads} > {log} 2>&1"
+        "segtrace train {wildcards.run} --threads {params.training_threads} --determinism {params.determinism} > {log} 2>&1"

@@ -368,5 +368,9 @@ class Config(Model):
     seeds: Annotated[list[NonNegativeInt], Field(min_length=1), AfterValidator(_distinct)] = [0]
     training_threads: int = Field(default=2, ge=1)
     """CPU threads of a training: part of a run's identity, whatever ``--cores`` says."""
+    determinism: Literal["strict", "fast"] = "strict"
+    """``strict``: the same bits every time. ``fast``: whatever is quickest on a GPU. Part of a run's identity."""
     mirror: str | None = None
     """Folder with archives under their published names; read before any address."""
+    tracking: Annotated[list[Literal["tensorboard", "dvclive"]], AfterValidator(_distinct)] = []
+    """How trainings can be watched beside their history; no part of a run's identity."""

@@ -259,8 +259,11 @@ def configuration(job: Job, config: models.Config) -> Any:
             )
             return protocol.model_dump(mode="json", exclude={"source"})
         case "train":
-            return runs.resolve(jobs.run_of(job), threads=config.training_threads)
+            return runs.resolve(
+                jobs.run_of(job), threads=config.training_threads, determinism=config.determinism
+            )
         case "predict":
+            # however a run was trained, it predicts strictly; that its weights are others is an input
             resolved = runs.resolve(jobs.run_of(job), threads=config.training_threads)
             return {**resolved, "variant": str(jobs.variant_of(job))}
         case "score":
