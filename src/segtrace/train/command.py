@@ -31,6 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tensorboard, dvclive or both, joined by a comma: files in logs/tracking, no part of the run's identity "
         "(default: the environment's SEGTRACE_TRACKING, then tracking in config/config.yaml)",
     )
+    parser.add_argument(
+        "--attempt",
+        type=at_least_one,
+        default=1,
+        metavar="N",
+        help="a scheduler's count: a later attempt goes on after a kill or lack of memory, and repeats nothing else",
+    )
+    parser.add_argument(
+        "--replay",
+        nargs=4,
+        metavar=("EPOCH", "CASE", "DRAW", "FILE"),
+        help="train nothing: write one training sample to FILE.npz (image, label, parameters); all count from 0",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -44,13 +57,33 @@ def run(arguments: argparse.Namespace) -> None:
     name = layout.parse_run(arguments.run)
     asked = {"training_threads": arguments.threads, "determinism": arguments.determinism}
     config = load.main_config(asked)
+    if arguments.replay is not None:
+        _replay(
+            resolve(name, threads=config.training_threads, determinism=config.determinism), *arguments.replay
+        )
+        return
     job = jobs.train(name)
     made = record.begin(job, config)
     resolved = resolve(name, threads=config.training_threads, determinism=config.determinism)
     # the loop reads it there, as it does on a machine without configuration
     os.environ[tracking.VARIABLE] = ",".join(tracking.asked(arguments.tracking, default=config.tracking))
-    train(resolved, folder=layout.run(name))
+    train(resolved, folder=layout.run(name), attempt=arguments.attempt)
     record.write(job, made)
+
+
+def _replay(resolved: dict[str, Any], epoch: str, case: str, draw: str, file: str) -> None:
+    """Write one sample to a file and say how it was made."""
+    import json
+    from pathlib import Path
+
+    from segtrace.errors import SegtraceError
+    from segtrace.train.replay import replay
+
+    if not (epoch.isdecimal() and draw.isdecimal()):
+        raise SegtraceError(f"--replay {epoch} {case} {draw}: EPOCH and DRAW are whole numbers from 0")
+    path = Path(file if file.endswith(".npz") else f"{file}.npz")
+    sample = replay(resolved, epoch=int(epoch), case=case, draw=int(draw), path=path)
+    print(f"{path}: {json.dumps(sample, sort_keys=True)}")
 
 
 def resolve(name: "RunName", *, threads: int, determinism: str = "strict") -> dict[str, Any]:
