@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from segtrace.metrics import surface
-from segtrace.metrics.surface import SurfaceDistances, border, hausdorff, surface_distances
+from segtrace.metrics import nearest
+from segtrace.metrics.borders import REACH, border
+from segtrace.metrics.surface import SurfaceDistances, hausdorff, surface_distances
 
 
 def masks(shape: tuple[int, ...], *places: tuple[int, ...]) -> np.ndarray:
@@ -92,7 +93,7 @@ def test_the_border_of_each_label_is_the_mask_without_its_erosion() -> None:
     labels = np.random.default_rng(0).integers(0, 3, (9, 8, 7), dtype=np.uint8)
     labels[:, :4, :4] = 2
     found = border(labels)
-    reach = surface.REACH[3]
+    reach = REACH[3]
     inner = found.labels[reach:-reach, reach:-reach, reach:-reach]
     for label in (1, 2):
         mask = labels == label
@@ -165,7 +166,7 @@ def test_equals_the_definition_on_random_masks() -> None:
 @pytest.mark.parametrize("yield_", [0.0, 2.0])
 def test_neighbours_and_tree_agree(monkeypatch: pytest.MonkeyPatch, yield_: float) -> None:
     """With a least yield of 0 the neighbours are searched to the end, with 2 the tree does the work."""
-    monkeypatch.setattr(surface, "LEAST_YIELD", yield_)
+    monkeypatch.setattr(nearest, "LEAST_YIELD", yield_)
     for seed in range(24):
         one, two, spacing = random_pair(seed)
         found, expected = surface_distances(one, two, spacing=spacing), slow(one, two, spacing)
@@ -175,9 +176,9 @@ def test_neighbours_and_tree_agree(monkeypatch: pytest.MonkeyPatch, yield_: floa
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (1.0, 1.0, 1.0), (5.5, 0.7, 0.7), (0.4, 8.0)])
 def test_among_the_neighbours_none_nearer_is_left_out(spacing: tuple[float, ...]) -> None:
-    steps, lengths = surface._neighbours(spacing)
+    steps, lengths = nearest._neighbours(spacing)
     assert (np.diff(lengths) >= 0).all()
-    assert np.abs(steps).max() <= surface.REACH[len(spacing)]
+    assert np.abs(steps).max() <= REACH[len(spacing)]
     wide = np.stack(np.meshgrid(*[np.arange(-25, 26)] * len(spacing), indexing="ij"), -1)
     every = np.sort(np.sqrt(((wide.reshape(-1, len(spacing)) * spacing) ** 2).sum(1)))
     np.testing.assert_allclose(lengths, every[: len(lengths)])
