@@ -13,7 +13,7 @@ these choices. All are counted.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,9 @@ DISTANCES = {
     "assd_voxel": "worst_voxel",
 }
 METRICS = (*OVERLAPS, *DISTANCES)
+#: What pages show first of a table; HD95 in millimetres where there are any. The other metrics unfold.
+FIRST = ("dice", "iou", "hd95_mm")
+FIRST_WITHOUT_SCALE = ("dice", "iou", "hd95_voxel")
 #: The reason of rows of a case that was never segmented, as the scores state it.
 PREDICTION_MISSING = "prediction missing"
 
@@ -78,6 +81,11 @@ def median(values: Sequence[float]) -> float:
     """The middle value, or the mean of the two middle ones."""
     ordered, half = sorted(values), len(values) // 2
     return ordered[half] if len(ordered) % 2 else mean(ordered[half - 1 : half + 1])
+
+
+def first_metrics(valued: Container[str]) -> tuple[str, ...]:
+    """The metrics that a page's tables show at once; ``valued`` are those that have a value in any row."""
+    return FIRST if "hd95_mm" in valued else FIRST_WITHOUT_SCALE
 
 
 #: (method, label, metric): a row of an experiment's summary.

@@ -23,8 +23,6 @@ HEADINGS = {
     "recall": ("Recall", "↑", 3),
     "accuracy": ("Accuracy", "↑", 4),
 }
-#: Metrics that are shown at once, beside the experiment's distance; the others are one click away.
-FIRST = ("dice", "iou")
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def summary_tables(subject: Subject, results: Results) -> list[dict[str, Any]]:
     """For each label the table of the first metrics and, under ``more``, that of the others, ready to be laid out."""
     valued = {row["metric"] for row in results.summary if row["cases"]}
     shown = [metric for metric in HEADINGS if metric in valued]
-    first = [metric for metric in shown if metric in (*FIRST, subject.distance)]
+    first = [metric for metric in shown if metric in aggregation.first_metrics(valued)]
     others = [metric for metric in shown if metric not in first]
     return [
         _table(subject, results, label, name, first) | {"more": _table(subject, results, label, name, others)}

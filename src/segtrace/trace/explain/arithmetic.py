@@ -147,13 +147,20 @@ SURFACES = {
 }
 
 
+_UNITS = {"mm": "mm", "voxel": "voxels"}
+
+
 def of_surfaces(row: Mapping[str, str], column: str) -> str:
     """In words, how a surface metric of a row of scores comes about; empty for another column."""
     name, _, unit = column.partition("_")
     if column not in DISTANCES and column != "nsd":
         return ""
-    tolerance = [f"{row[f'nsd_tolerance_{u}']} {u}" for u in ("mm", "voxel") if row.get(f"nsd_tolerance_{u}")]
-    told = f", in {unit}" if unit else f": {tolerance[0]}" if tolerance else ""
+    tolerance = [
+        f"{row[f'nsd_tolerance_{key}']} {word}"
+        for key, word in _UNITS.items()
+        if row.get(f"nsd_tolerance_{key}")
+    ]
+    told = f", in {_UNITS[unit]}" if unit else f": {tolerance[0]}" if tolerance else ""
     return f"{column} = {SURFACES[name]}{told}"
 
 
