@@ -8,7 +8,13 @@ import pytest
 from segtrace import tables
 from segtrace.metrics import counts as counting
 from segtrace.metrics.measures import Measures, measure, missing
-from segtrace.metrics.surface import hausdorff, surface_distances
+from segtrace.metrics.surface import (
+    Convention,
+    average_distance,
+    hausdorff,
+    surface_distances,
+    surface_overlap,
+)
 
 
 def volume(*boxes: tuple[int, slice, slice, slice]) -> np.ndarray:
@@ -27,6 +33,10 @@ DIAGONAL_VOXEL = float(np.linalg.norm([10, 12, 14]))
 def only(found: list[Measures]) -> Measures:
     assert len(found) == 1
     return found[0]
+
+
+def distances(row: Measures) -> tuple[float | None, ...]:
+    return row.hd95_mm, row.hd95_voxel, row.hd_mm, row.hd_voxel, row.assd_mm, row.assd_voxel
 
 
 def test_a_shifted_cube_by_hand() -> None:
@@ -68,8 +78,8 @@ def test_cubic_voxels_scale_the_distance() -> None:
 
 def test_both_empty() -> None:
     row = only(measure(volume(), volume(), labels=[1], spacing_mm=(1.0, 1.0, 1.0), tolerances=TOLERANCES))
-    assert (row.dice, row.iou, row.accuracy) == (1.0, 1.0, 1.0)
-    assert (row.precision, row.recall, row.hd95_mm, row.hd95_voxel) == (None,) * 4
+    assert (row.dice, row.iou, row.accuracy, row.nsd) == (1.0, 1.0, 1.0, 1.0)
+    assert (row.precision, row.recall, *distances(row)) == (None,) * 8
     assert (row.tp, row.fp, row.fn, row.tn) == (0, 0, 0, 1680)
     assert row.reason == "both empty"
 
@@ -78,8 +88,8 @@ def test_prediction_empty() -> None:
     row = only(
         measure(volume(), volume((1, *CUBE)), labels=[1], spacing_mm=(1.0, 1.0, 1.0), tolerances=TOLERANCES)
     )
-    assert (row.dice, row.iou, row.recall) == (0.0, 0.0, 0.0)
-    assert (row.precision, row.hd95_mm, row.hd95_voxel) == (None,) * 3
+    assert (row.dice, row.iou, row.recall, row.nsd) == (0.0, 0.0, 0.0, 0.0)
+    assert (row.precision, *distances(row)) == (None,) * 7
     assert (row.fn, row.reason) == (64, "prediction empty")
 
 
@@ -87,8 +97,8 @@ def test_reference_empty() -> None:
     row = only(
         measure(volume((1, *CUBE)), volume(), labels=[1], spacing_mm=(1.0, 1.0, 1.0), tolerances=TOLERANCES)
     )
-    assert (row.dice, row.iou, row.precision) == (0.0, 0.0, 0.0)
-    assert (row.recall, row.hd95_mm, row.hd95_voxel) == (None,) * 3
+    assert (row.dice, row.iou, row.precision, row.nsd) == (0.0, 0.0, 0.0, 0.0)
+    assert (row.recall, *distances(row)) == (None,) * 7
     assert (row.fp, row.reason) == (64, "reference empty")
 
 
@@ -96,8 +106,9 @@ def test_without_a_physical_scale_there_are_no_millimetres() -> None:
     row = only(
         measure(volume((1, *MOVED)), volume((1, *CUBE)), labels=[1], spacing_mm=None, tolerances=TOLERANCES)
     )
-    assert (row.hd95_mm, row.worst_mm) == (None, None)
+    assert (row.hd95_mm, row.hd_mm, row.assd_mm, row.worst_mm) == (None,) * 4
     assert (row.hd95_voxel, row.worst_voxel) == (1.0, pytest.approx(DIAGONAL_VOXEL))
+    assert (row.nsd, row.nsd_tolerance_mm, row.nsd_tolerance_voxel) == (1.0, None, 1.0)
     assert row.reason == "no physical spacing"
     row = only(measure(volume(), volume((1, *CUBE)), labels=[1], spacing_mm=None, tolerances=TOLERANCES))
     assert row.reason == "prediction empty; no physical spacing"
@@ -107,7 +118,7 @@ def test_a_missing_prediction_is_the_worst_there_is() -> None:
     rows = missing(volume((1, *CUBE)), labels=[1, 2], spacing_mm=(1.0, 1.0, 1.0), tolerances=TOLERANCES)
     for row in rows:
         assert (row.dice, row.iou, row.precision, row.recall, row.accuracy) == (0.0,) * 5
-        assert (row.hd95_mm, row.hd95_voxel) == (None, None)
+        assert (row.nsd, *distances(row)) == (0.0, *[None] * 6)
         assert row.worst_mm == pytest.approx(DIAGONAL_VOXEL)
         assert row.reason == "prediction missing"
     assert [(row.tp, row.fp, row.fn) for row in rows] == [(0, 0, 64), (0, 0, 0)]
@@ -137,9 +148,17 @@ def test_all_labels_at_once_equal_each_on_its_own(spacing: tuple[float, ...] | N
             masks = prediction == row.label, reference == row.label
             counts = counting.count(*masks, labels=[1])[1]
             assert (row.tp, row.fp, row.fn, row.tn) == (counts.tp, counts.fp, counts.fn, counts.tn)
-            for value, scale in ((row.hd95_voxel, (1.0,) * 3), (row.hd95_mm, spacing)):
+            for unit, scale in (("voxel", (1.0,) * 3), ("mm", spacing)):
                 alone = scale and surface_distances(*masks, spacing=scale)
-                assert value == (pytest.approx(hausdorff(alone)) if alone else None), (seed, row.label)
+                expected = (
+                    (hausdorff(alone), hausdorff(alone, percentile=100), average_distance(alone))
+                    if alone
+                    else (None,) * 3
+                )
+                found = tuple(getattr(row, f"{metric}_{unit}") for metric in ("hd95", "hd", "assd"))
+                assert found == pytest.approx(expected), (seed, row.label, unit)
+                if alone and unit == ("mm" if spacing else "voxel"):
+                    assert row.nsd == surface_overlap(alone, tolerance=TOLERANCES[row.label])
     assert row.reason.startswith("prediction empty" if (reference == 5).any() else "both empty")
 
 
@@ -152,3 +171,30 @@ def test_maps_of_different_shape_are_refused() -> None:
             spacing_mm=None,
             tolerances=TOLERANCES,
         )
+
+
+def test_a_tolerance_is_asked_for_each_label() -> None:
+    label = volume((1, *CUBE))
+    for tolerances in ({1: 1.0}, {1: 1.0, 2: -0.5}, {1: 1.0, 2: float("nan")}):
+        with pytest.raises(ValueError, match=r"labels \[2\] need a tolerance"):
+            measure(label, label, labels=[1, 2], spacing_mm=None, tolerances=tolerances)
+
+
+@pytest.mark.parametrize("convention", list(Convention))
+def test_a_convention_is_that_of_all_surface_metrics(convention: Convention) -> None:
+    reference, prediction = volume((1, *CUBE)), volume((1, *MOVED))
+    row = only(
+        measure(
+            prediction,
+            reference,
+            labels=[1],
+            spacing_mm=(3.0, 1.0, 0.5),
+            tolerances={1: 0.2},
+            convention=convention,
+        )
+    )
+    alone = surface_distances(prediction == 1, reference == 1, spacing=(3.0, 1.0, 0.5), convention=convention)
+    assert alone is not None
+    assert row.hd95_mm == hausdorff(alone)
+    assert row.assd_mm == average_distance(alone)
+    assert row.nsd == surface_overlap(alone, tolerance=0.2)
