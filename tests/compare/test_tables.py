@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segtrace import layout, tables
-from segtrace.aggregation import PREDICTION_MISSING, case_values, deviation, mean, median
+from segtrace.aggregation import PREDICTION_MISSING, best_constants, case_values, deviation, mean, median
 from segtrace.cli import main
-from segtrace.compare.tables import best_constants, summarise
+from segtrace.compare.tables import summarise
 from segtrace.errors import SegtraceError
 from segtrace.metrics import measures
 
@@ -48,8 +48,15 @@ def row(method, case, label, *, tp, fp, fn, n=100, hd=None, seed=0, **changes):
         "precision": tp / (tp + fp) if tp + fp else math.nan,
         "recall": tp / (tp + fn) if tp + fn else math.nan,
         "accuracy": (n - fp - fn) / n,
+        "nsd": float(empty) if hd is None else 0.5,
+        "nsd_tolerance_mm": 1.0,
+        "nsd_tolerance_voxel": math.nan,
         "hd95_mm": math.nan if hd is None else hd,
         "hd95_voxel": math.nan if hd is None else hd / 2,
+        "hd_mm": math.nan if hd is None else 2 * hd,
+        "hd_voxel": math.nan if hd is None else hd,
+        "assd_mm": math.nan if hd is None else hd / 4,
+        "assd_voxel": math.nan if hd is None else hd / 8,
         "worst_mm": DIAGONAL_MM,
         "worst_voxel": DIAGONAL_MM / 2,
         "reason": "",

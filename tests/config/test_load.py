@@ -148,3 +148,18 @@ def test_a_gate_speaks_of_labels_that_there_are() -> None:
     value["gate"]["prevalence"] = {7: [0, 1]}
     with pytest.raises(SegtraceError, match=r"names labels \[7\]"):
         load.validate(models.Dataset, value, where="x")
+
+
+def test_every_label_has_a_tolerance_of_the_surface_dice(project: Path) -> None:
+    path = project / "datasets/msd_hippocampus.yaml"
+    assert load.dataset("msd_hippocampus").nsd_tolerances == {1: 1.0, 2: 1.0}
+    edit(path, nsd_tolerance=2)
+    assert load.dataset("msd_hippocampus").nsd_tolerances == {1: 2.0, 2: 2.0}
+    edit(path, nsd_tolerance={2: 0.5, 1: 3.0})
+    assert load.dataset("msd_hippocampus").nsd_tolerances == {1: 3.0, 2: 0.5}
+    edit(path, nsd_tolerance={2: 0.5})
+    with pytest.raises(SegtraceError, match=r"given for labels \[2\]; the data set has \[1, 2\]"):
+        load.dataset("msd_hippocampus")
+    edit(path, nsd_tolerance=-1.0)
+    with pytest.raises(SegtraceError, match="nsd_tolerance"):
+        load.dataset("msd_hippocampus")

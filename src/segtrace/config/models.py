@@ -184,6 +184,9 @@ class Dataset(Model):
     channels: list[str]
     spacing_known: bool = True
     """False for images without a physical scale: distances are then given in pixels only."""
+    nsd_tolerance: NonNegativeFloat | dict[int, NonNegativeFloat] = 1.0
+    """Distance up to which surfaces agree (NSD), one for all labels or label → its own: in millimetres, or in
+    voxels where ``spacing_known`` is false."""
     exclude: dict[str, str] = {}
     """Case → reason. Excluded cases are listed in the report."""
     options: dict[str, Any] = {}
@@ -194,6 +197,21 @@ class Dataset(Model):
     recipes: dict[str, Recipe]
     protocols: dict[str, Protocol]
     notes: list[str] = []
+
+    @property
+    def nsd_tolerances(self) -> dict[int, float]:
+        """Label → the tolerance of its surface Dice."""
+        given = self.nsd_tolerance
+        return {label: given[label] if isinstance(given, dict) else given for label in sorted(self.labels)}
+
+    @model_validator(mode="after")
+    def _every_label_has_a_tolerance(self) -> "Dataset":
+        if isinstance(self.nsd_tolerance, dict) and set(self.nsd_tolerance) != set(self.labels):
+            raise ValueError(
+                f"nsd_tolerance is given for labels {sorted(self.nsd_tolerance)}; "
+                f"the data set has {sorted(self.labels)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _gate_names_labels(self) -> "Dataset":

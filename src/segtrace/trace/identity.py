@@ -267,7 +267,7 @@ def configuration(job: Job, config: models.Config) -> Any:
             resolved = runs.resolve(jobs.run_of(job), threads=config.training_threads)
             return {**resolved, "variant": str(jobs.variant_of(job))}
         case "score":
-            keys = _keys(jobs.dataset_of(job), ("labels", "spacing_known", "options"))
+            keys = _keys(jobs.dataset_of(job), ("labels", "spacing_known", "nsd_tolerance", "options"))
             return {**keys, "variant": str(jobs.variant_of(job))}
         case "compare" | "report":
             return _shown(job.name, config)
