@@ -342,6 +342,10 @@ class Inference(Model):
     overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
     weighting: Literal["constant", "gaussian"] = "constant"
     batch: PositiveInt = 4
+    mirror: Annotated[list[NonNegativeInt], AfterValidator(_distinct)] = []
+    """Axes of the window, 0 the first: predictions are averaged over all ways to mirror it along them."""
+    skip_empty: bool = False
+    """Do not run windows in which each channel holds one value throughout: they are background."""
 
 
 class Training(Model):
