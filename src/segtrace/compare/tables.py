@@ -53,7 +53,7 @@ def read_scores(
     joined = pd.concat(parts, ignore_index=True)
     raise_all(
         _disagreements(joined),
-        heading="the runs were scored against different references",
+        heading="the runs were scored against different references or tolerances",
         remedy="Score the runs again, so that all are compared on the same data.",
     )
     return joined
@@ -77,7 +77,7 @@ def _faults(
 
 
 def _disagreements(scores: pd.DataFrame) -> list[str]:
-    """Cases whose reference or size is not the same in all runs."""
+    """Cases whose reference or size, and labels whose tolerance of NSD, is not the same in all runs."""
     table = scores[["case", "label"]].assign(reference=scores.tp + scores.fn)
     table["all"] = table.reference + scores.fp + scores.tn
     spread = table.groupby(["case", "label"]).agg(["min", "max"])
@@ -88,6 +88,11 @@ def _disagreements(scores: pd.DataFrame) -> list[str]:
             low, high = int(row[what, "min"]), int(row[what, "max"])
             if low != high:
                 found.append(f"case {case}, label {label}: {words} voxels are {low} and {high}")
+    for unit in ("mm", "voxel"):
+        for value, tolerances in scores.groupby("label")[f"nsd_tolerance_{unit}"]:
+            several = ", ".join(f"{tolerance:g}" for tolerance in sorted(tolerances.dropna().unique()))
+            if "," in several:
+                found.append(f"label {value}: NSD at tolerances of {several} {unit}")
     return found
 
 

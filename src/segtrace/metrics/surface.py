@@ -103,14 +103,16 @@ def label_distances(
         search = partial(_of_borders, border(prediction), border(reference), convention)
     made: dict[tuple[float, ...], dict[int, SurfaceDistances]] = {}
     for step in steps:
-        alike = [(other, step[0] / other[0]) for other in made]
-        factors = {other: by for other, by in alike if step == tuple(by * size for size in other)}
-        if factors:
-            other, by = next(iter(factors.items()))
-            made[step] = {label: found.scaled(by) for label, found in made[other].items()}
-        else:
+        other = next((done for done in made if _is_multiple(step, done)), None)
+        if other is None:
             made[step] = search(labels, step)
+        else:
+            made[step] = {label: found.scaled(step[0] / other[0]) for label, found in made[other].items()}
     return [made[step] for step in steps]
+
+
+def _is_multiple(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one == tuple(one[0] / other[0] * size for size in other)
 
 
 def _of_borders(
