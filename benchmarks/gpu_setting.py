@@ -40,6 +40,7 @@ class Setting:
     def __init__(self, *, dry: bool, seconds: float, folder: Path) -> None:
         self.dry, self.folder = dry, folder
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.zeros((), device=self.device)  # wakes the GPU, whose memory is counted from here on
         self._end = time.monotonic() + seconds
         self.times: dict[str, float] = {}
         self.run = synthetic.hippocampus()
