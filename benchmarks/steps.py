@@ -177,7 +177,7 @@ def host_waits(
 
     Steps 21 on, before the first look at the losses at step 50, which waits on purpose.
     """
-    watch = Stopwatch(device, warm=WARM, timed=steps)
+    watch = Stopwatch(device, warm=WARM, timed=steps - 1)
     plain = watch.stamp
 
     def stamp() -> None:
