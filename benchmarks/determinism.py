@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
 #: The files that a training leaves.
 OUTPUTS = ("weights.safetensors", "best_val.safetensors", "history.csv", "run.json")
 #: What a child says when all is imported and the training begins.
@@ -35,6 +37,9 @@ READY = "begins"
 
 def child(run: Path, folder: Path, save_seconds: float) -> None:
     """Train in this process; say when imports are over, so that kill points fall into the training."""
+    import bare
+
+    bare.stand_in()
     from segtrace.train.loop import train
 
     print(READY, flush=True)
@@ -55,26 +60,35 @@ def train(run: Path, folder: Path, *, save_seconds: float, kill_after: float | N
     command = [sys.executable, __file__, "--child", str(run), str(folder), str(save_seconds)]
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
-        assert process.stdout is not None
-        lines = []
-        for line in process.stdout:
-            if line.strip() == READY:
-                break
-            lines.append(line)
-        started = time.monotonic()
-        if kill_after is not None:
-            try:
-                process.wait(kill_after)
-            except subprocess.TimeoutExpired:
-                os.kill(process.pid, signal.SIGKILL)
-        rest = process.stdout.read()
-        status = process.wait()
-        seconds = time.monotonic() - started
+        try:
+            lines, seconds = _follow(process, kill_after)
+            status = process.wait()
+        finally:
+            process.kill()  # when this one is interrupted; nothing if it has ended
         errors.seek(0)
-        text = "".join(lines) + rest + errors.read()
+        text = lines + errors.read()
     if status not in (0, -signal.SIGKILL):
         sys.exit(f"{' '.join(command)} ended with {status}:\n{text[-3000:]}")
     return Ended(seconds, status, text)
+
+
+def _follow(process: subprocess.Popen[str], kill_after: float | None) -> tuple[str, float]:
+    """What a child prints until it ends or is killed, and the seconds since it was ready."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.strip() == READY:
+            break
+    started = time.monotonic()
+    if kill_after is not None:
+        try:
+            process.wait(kill_after)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+    lines.append(process.stdout.read())
+    process.wait()
+    return "".join(lines), time.monotonic() - started
 
 
 def sums(folder: Path) -> dict[str, str]:
@@ -101,7 +115,9 @@ def resumed_at(text: str) -> str:
     return "from the start"
 
 
-def repeat(run: Path, folder: Path, times: int, save_seconds: float) -> tuple[list[Ended], list[dict[str, str]]]:
+def repeat(
+    run: Path, folder: Path, times: int, save_seconds: float
+) -> tuple[list[Ended], list[dict[str, str]]]:
     """Train ``times`` times; each training's end and the sums of its files."""
     ended = [train(run, folder / f"whole{i}", save_seconds=save_seconds) for i in range(times)]
     return ended, [sums(folder / f"whole{i}") for i in range(times)]
@@ -121,7 +137,9 @@ def proof(
     expected = sums(folder / "first")
     other = [differing(expected, one) for one in found]
     say(f"\n{title}: {first.seconds:.1f} s a training\n")
-    say(f"{repeats + 1} trainings, one of them without saved states: files that differ: {', '.join(sorted(set(other)))}")
+    say(
+        f"{repeats + 1} trainings, one of them without saved states: files that differ: {', '.join(sorted(set(other)))}"
+    )
     for name, value in expected.items():
         say(f"    {value[:16]}  {name}")
     # killed after a draw between the first step and the end
@@ -143,7 +161,9 @@ def proof(
         where = resumed_at(again.text) if hit else "not killed: it was done before"
         say(f"| {number + 1} | {after:.2f} s | {where} | {difference} |")
         good = good and difference == "none"
-    say(f"\n{landed} of {kills} kills hit a running training; {'all bytes equal' if good else 'BYTES DIFFER'}")
+    say(
+        f"\n{landed} of {kills} kills hit a running training; {'all bytes equal' if good else 'BYTES DIFFER'}"
+    )
     return good
 
 
@@ -161,7 +181,7 @@ def runs_of(given: Path | None, folder: Path) -> list[tuple[str, dict[str, Any]]
     ):
         run = synthetic.small(spatial_dims=dims, **training)
         shapes = synthetic.sizes(12, ((24,) * dims, (32,) * dims))
-        synthetic.write_cases(run, folder / f"cases{dims}", shapes)
+        synthetic.write_cases(run, folder / f"cases{dims}", shapes, validation=2)
         found.append((title, run))
     return found
 

@@ -1,11 +1,14 @@
-"""Runs and prepared cases made from a seed, for measurements: no data set and no configuration is needed.
+"""Runs and prepared cases made from a seed, for measurements: neither data nor configuration is needed.
 
-A run here is what `run.json` holds. `HIPPOCAMPUS` is the papers' hippocampus training, as
-`config/` resolves it (a test holds them equal); its cases have the sizes of that data set, and contents
-that cost a network the same time.
+A run is what `run.json` holds. `hippocampus.json` beside this file is the papers' hippocampus training as `config/`
+resolves it; a test holds the two equal. Its cases here have the sizes of that data set's, and contents that cost
+a network the same time. When the configuration has changed:
+
+    python benchmarks/synthetic.py      # writes hippocampus.json anew, from the project's root
 """
 
 import copy
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,77 +17,28 @@ import numpy as np
 
 from segtrace import store
 
-HIPPOCAMPUS: dict[str, Any] = {
-    "run": "msd_hippocampus/dsd/dsd/nnunet_small/paper/fold-0_seed-0",
-    "dataset": "msd_hippocampus",
-    "recipe": "dsd",
-    "protocol": "dsd",
-    "method": "nnunet_small",
-    "budget": "paper",
-    "fold": 0,
-    "seed": 0,
-    "threads": 2,
-    "determinism": "strict",
-    "labels": {"1": "anterior", "2": "posterior"},
-    "network": {
-        "name": "dynunet",
-        "options": {"filters": [16, 32, 64, 128, 256]},
-        "in_channels": 1,
-        "out_channels": 3,
-        "spatial_dims": 3,
-    },
-    "framework": None,
-    "framework_options": {},
-    "training_name": "dsd_hippocampus",
-    "training": {
-        "epochs": 300,
-        "cases_per_step": 1,
-        "crop": {"size": [32, 32, 32], "per_case": 16, "foreground": 1.0, "background": 0.1},
-        "optimiser": "adamw",
-        "learning_rate": 1e-4,
-        "weight_decay": 1e-5,
-        "momentum": 0.9,
-        "schedule": {
-            "kind": "constant",
-            "step_epochs": None,
-            "gamma": 0.5,
-            "power": 0.9,
-            "minimum": 0.0,
-            "warmup_steps": 0,
-        },
-        "clip_norm": None,
-        "augmentation": {
-            "flip_p": 0.5,
-            "rot90_p": 0.1,
-            "shift_p": 1.0,
-            "shift": 0.1,
-            "scale_p": 0.0,
-            "scale": 0.1,
-        },
-        "loss": "dice_ce",
-        "loss_options": {},
-        "precision": "fp32",
-        "validate_every": 10,
-        "inference": {"window": None, "overlap": 0.25, "weighting": "constant", "batch": 8},
-    },
-    "prepared": "data/prepared/msd_hippocampus/dsd",
-}
-#: Smallest and largest sides (D, H, W) of the hippocampus volumes.
+RUN = "msd_hippocampus/dsd/dsd/nnunet_small/paper/fold-0_seed-0"
+RESOLVED = Path(__file__).with_name("hippocampus.json")
+#: Smallest and largest sides (D, H, W) of the hippocampus volumes, and how many the papers train and validate on.
 HIPPOCAMPUS_SIDES = ((24, 40, 31), (47, 59, 43))
-HIPPOCAMPUS_CASES = {"train": 170, "val": 20}
+HIPPOCAMPUS_CASES = (170, 30)
+
+
+def hippocampus() -> dict[str, Any]:
+    """The papers' hippocampus training; its cases are not named yet."""
+    run: dict[str, Any] = json.loads(RESOLVED.read_text(encoding="utf-8"))
+    return run
 
 
 def small(*, spatial_dims: int, **training: Any) -> dict[str, Any]:
-    """A run of a few seconds on a CPU core: 12 cases, the hippocampus recipe's keys with small values.
+    """A run of some seconds on a CPU core: the hippocampus recipe's keys with small values, and ``training``'s.
 
     It has all that a state must bring back: moments of the optimiser, a schedule, validation, a best epoch.
     """
-    run = copy.deepcopy(HIPPOCAMPUS) | {"run": f"small/{spatial_dims}d/p/m/b/fold-0_seed-0", "threads": 1}
+    run = hippocampus() | {"run": f"small/{spatial_dims}d/p/m/b/fold-0_seed-0", "threads": 1}
     run["training_name"] = "small"
-    run["network"] |= {
-        "options": {"filters": [4, 8, 8] if spatial_dims == 3 else [8, 16, 16]},
-        "spatial_dims": spatial_dims,
-    }
+    widths = [4, 8, 8] if spatial_dims == 3 else [8, 16, 16]
+    run["network"] |= {"options": {"filters": widths}, "spatial_dims": spatial_dims}
     run["training"] |= {
         "epochs": 12,
         "cases_per_step": 2,
@@ -98,14 +52,23 @@ def small(*, spatial_dims: int, **training: Any) -> dict[str, Any]:
     return run
 
 
+def with_training(run: dict[str, Any], *, determinism: str = "strict", **training: Any) -> dict[str, Any]:
+    """A copy of ``run`` with keys of its training recipe replaced."""
+    changed = copy.deepcopy(run) | {"determinism": determinism}
+    changed["training"] |= training
+    return changed
+
+
 def sizes(count: int, sides: tuple[Sequence[int], Sequence[int]], *, seed: int = 0) -> list[tuple[int, ...]]:
     """``count`` sizes (D, H, W) or (H, W), drawn evenly between two."""
     random = np.random.default_rng([seed, 1])
     return [tuple(int(random.integers(a, b + 1)) for a, b in zip(*sides, strict=True)) for _ in range(count)]
 
 
-def write_cases(run: dict[str, Any], folder: Path, shapes: Sequence[Sequence[int]], *, seed: int = 0) -> None:
-    """Write cases of ``shapes`` into ``folder`` and name them in ``run``: the last tenth, at least one, for validation.
+def write_cases(
+    run: dict[str, Any], folder: Path, shapes: Sequence[Sequence[int]], *, validation: int, seed: int = 0
+) -> None:
+    """Write cases of ``shapes`` into ``folder`` and name them in ``run``; the last ones are for validation.
 
     Each holds one ball a label, brighter by its label, in noise.
     """
@@ -121,6 +84,19 @@ def write_cases(run: dict[str, Any], folder: Path, shapes: Sequence[Sequence[int
         channels = run["network"]["in_channels"]
         image = (label + random.normal(0, 0.4, (channels, *shape))).astype(np.float32)
         store.write_case(folder, name, image=image, label=label, record={"digest": "0" * 16})
-    kept = len(names) - max(1, len(names) // 10)
+    kept = len(names) - validation
     run["cases"] = {"train": names[:kept], "val": names[kept:]}
     run["prepared"] = str(folder)
+
+
+def resolved() -> dict[str, Any]:
+    """What `config/` says of the hippocampus training now; two CPU threads, strict."""
+    from segtrace import layout
+    from segtrace.config import runs
+
+    found = runs.resolve(layout.parse_run(RUN), threads=2)
+    return json.loads(json.dumps(found))
+
+
+if __name__ == "__main__":
+    RESOLVED.write_text(json.dumps(resolved(), indent=2) + "\n", encoding="utf-8")

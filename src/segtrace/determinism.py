@@ -5,8 +5,8 @@ network that was written and tried there fails at its first step elsewhere. :fun
 looks at what a step really dispatches, forward and backward, on any device: the operations are the same.
 
 The list is that of ``torch.use_deterministic_algorithms`` in torch 2.13, with AdaptiveMaxPool3d and kthvalue, which
-it leaves out. Bilinear and trilinear interpolation are apart: torch replaces them by a decomposition
-whose backward is deterministic and slow, so they work and cost time.
+it leaves out. Apart are those that work and cost time: bilinear and trilinear interpolation, which torch
+replaces by a decomposition, and sums at given places, which it makes in sorted order.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -139,6 +139,12 @@ SLOW = (
         ("upsample_bilinear2d_backward", "upsample_trilinear3d_backward"),
         ("upsample_bilinear2d_backward", "upsample_trilinear3d_backward"),
         "a transposed convolution, or nearest interpolation and a convolution, where time matters",
+    ),
+    Operation(
+        "gather (its backward) or scatter_add",
+        ("scatter_add", "scatter_add_"),
+        ("scatter_add_cuda",),
+        "a product with the one-hot target where classes are few",
     ),
 )
 

@@ -97,7 +97,8 @@ def set_determinism(mode: str, *, threads: int) -> None:
     if mode not in MODES:
         raise SegtraceError(f"determinism is {mode!r}; there are: {', '.join(MODES)}")
     strict = mode == "strict"
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when it starts
+    # cuBLAS reads it when it starts, and torch looks only once in a process whether it was there
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(strict)
     torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, changes nothing that is read

@@ -64,8 +64,19 @@ def test_a_step_calls_nothing_that_strict_refuses(name: str, dims: int, options:
 
 @registry
 def test_only_bilinear_networks_are_slowed(name: str, dims: int, options: dict) -> None:
-    slow = determinism.slow_operations(step_of(name, dims, options, losses.names()[0]))
-    assert bool(slow) == (options.get("variant") in INTERPOLATING)
+    network = networks.create(name, in_channels=2, out_channels=3, spatial_dims=dims, **options)
+    images = torch.randn(1, 2, *(network.divisor * 2,) * dims)
+    slow = determinism.slow_operations(lambda: network(images).square().mean().backward())
+    assert [text.split(":")[0] for text in slow] == (
+        ["interpolate of mode bilinear or trilinear"] if options.get("variant") in INTERPOLATING else []
+    )
+
+
+def test_sums_at_given_places_are_slowed() -> None:
+    x, places = torch.randn(2, 3, 4, requires_grad=True), torch.zeros(2, 1, 4, dtype=torch.long)
+    (found,) = determinism.slow_operations(lambda: x.gather(1, places).sum().backward())
+    assert found.startswith("gather (its backward) or scatter_add: use a product with the one-hot target")
+    assert determinism.slow_operations(lambda: (x * (places == 0)).sum().backward()) == []
 
 
 @pytest.mark.skipif(
