@@ -10,8 +10,9 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,6 +52,39 @@ def atomic(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_together(contents: Mapping[Path, Sequence[bytes | memoryview]]) -> None:
+    """Write files of one folder; each content is in parts.
+
+    All are flushed to the disk, side by side, before the first gets its final name; the names are given in the
+    order of ``contents``. Flushed one after the other, each would wait for the disk anew. On a failure
+    before the names are given, earlier files stay as they were.
+    """
+    handles: dict[Path, IO[bytes]] = {}
+    temporaries: dict[Path, Path] = {}
+    try:
+        for path, parts in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+            temporaries[path] = Path(name)
+            handles[path] = os.fdopen(descriptor, "wb")
+            for part in parts:
+                handles[path].write(part)
+            handles[path].flush()
+            os.fchmod(descriptor, 0o644)
+        with ThreadPoolExecutor(len(handles)) as pool:
+            list(pool.map(os.fsync, [handle.fileno() for handle in handles.values()]))
+        for path, handle in handles.items():
+            handle.close()
+            os.replace(temporaries[path], path)
+    except BaseException:
+        for handle in handles.values():
+            with suppress(OSError):
+                handle.close()
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
         raise
 
 

@@ -9,6 +9,7 @@ import itertools
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -22,6 +23,8 @@ BYTES = {2: 1, 4: 2, 8: 4, 16: 4, 64: 8, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 
 CODES = {"uint8": 2, "int16": 4, "int32": 8, "float32": 16}
 #: A corner of the volume may lie this part of a voxel apart between two ways to read its place.
 CORNER_TOLERANCE = 0.1
+#: A file's content up to here is kept for the reader.
+PLAIN_BYTES = 1 << 26
 _START = 352
 
 
@@ -48,9 +51,10 @@ class Header:
         return tuple(dimensions[1 : 1 + dimensions[0]])
 
 
-def check(path: Path) -> None:
+def check(path: Path, *, plain: IO[bytes] | None = None) -> bool:
     """Judge a NIfTI file: header, length, checksum if compressed, and whether all voxels are finite.
 
+    Its uncompressed content is written to ``plain``, as far as ``PLAIN_BYTES`` go; whether all of it was.
     Raises :class:`SegtraceError` that names the file and what is wrong with it.
     """
     blocks = content(path)
@@ -69,9 +73,12 @@ def check(path: Path) -> None:
             values, rest = np.frombuffer(data[:whole], kind), data[whole:]
             nan, infinite = nan + int(np.isnan(values).sum()), infinite + int(np.isinf(values).sum())
         length += len(block)
+        if plain is not None and length <= PLAIN_BYTES:
+            plain.write(block)
     check_length(path, found=length, announced=start + voxels * BYTES[code])
     if nan or infinite:
         raise header.fail(f"{nan} voxels are NaN and {infinite} infinite of {voxels}")
+    return plain is not None and length <= PLAIN_BYTES
 
 
 def _read(path: Path, data: bytes) -> Header:

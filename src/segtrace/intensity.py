@@ -41,14 +41,17 @@ def _minmax(values: np.ndarray, step: Mapping[str, Any]) -> tuple[np.ndarray, di
 
 def _zscore(values: np.ndarray, step: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, float]]:
     """Subtract the mean and divide by the (population) deviation; with ``nonzero``, of non-zero voxels only."""
-    chosen = values != 0 if step.get("nonzero") else np.ones(values.shape, bool)
-    inside = values[chosen].astype(np.float64)
+    chosen = values != 0 if step.get("nonzero") else None
+    inside = (values.ravel() if chosen is None else values[chosen]).astype(np.float64)
     if not inside.size:
         return np.zeros_like(values), {"mean": 0.0, "deviation": 0.0}
     mean, deviation = float(inside.mean()), float(inside.std())
     result = np.zeros_like(values)
     if deviation > 1e-6 * abs(mean):  # below that, the deviation is rounding noise of a constant
-        result[chosen] = ((inside - mean) / deviation).astype(np.float32)
+        scaled = ((inside - mean) / deviation).astype(np.float32)
+        if chosen is None:
+            return scaled.reshape(values.shape), {"mean": mean, "deviation": deviation}
+        result[chosen] = scaled
     return result, {"mean": mean, "deviation": deviation}
 
 

@@ -44,16 +44,16 @@ def prepare_arrays(
         apart = native.differences(images.grid_of(label))
         if apart:
             raise SegtraceError(f"image and label differ: {'; '.join(apart)}")
-        label = sitk.Cast(label, sitk.sitkUInt8)
-        label.CopyInformation(image)  # within the tolerance, the image's grid is taken for both
+        # within the tolerance, the image's grid is taken for both
+        label = images.from_array(sitk.GetArrayViewFromImage(label).astype(np.uint8), native)
     image = resample.orient(image, recipe["orientation"])
     oriented = images.grid_of(image)
     grid = resample.target_grid(oriented, recipe)
     array = resample.resample_image(
         image, grid, interpolation=recipe["image_interpolation"], antialias=recipe["antialias"]
     )
-    bad = int(array.size - np.isfinite(array).sum())
-    if bad:
+    if not np.isfinite(array).all():
+        bad = int(array.size - np.isfinite(array).sum())
         raise SegtraceError(f"the image has {bad} values that are not finite")
     array, notes = intensity.apply(array, recipe["intensity"])
     mask, before, after = None, {}, {}
@@ -70,5 +70,7 @@ def prepare_arrays(
 
 
 def _volumes(label: np.ndarray, grid: Grid, labels: Sequence[int]) -> dict[str, float]:
-    counts = np.bincount(label.ravel(), minlength=max(labels, default=0) + 1)
-    return {str(value): float(counts[value] * grid.voxel_volume_mm3) for value in sorted(labels)}
+    return {
+        str(value): float(np.count_nonzero(label == value) * grid.voxel_volume_mm3)
+        for value in sorted(labels)
+    }

@@ -6,20 +6,25 @@ the covered box; with a target size it keeps the box itself.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
+from segtrace import interpolation as interpolation_of
 from segtrace.errors import SegtraceError
-from segtrace.geometry import Grid
+from segtrace.geometry import Grid, format_numbers
 from segtrace.images import grid_of
 
 #: Spacings that differ by less than this over the whole image (in voxels) are the same spacing.
 SAME_VOXELS = 1e-2
 #: Beyond this ratio of new to old spacing, an image is smoothed before it is sampled (if so asked).
 ANTIALIAS_ABOVE = 1.5
+#: Directions whose cosines differ by no more than this are one.
+SAME_DIRECTION = 1e-6
+#: Shares of a vote that differ by less are equal: the sums of a tie differ in their last digits.
+TIE = 1e-6
 
 
 def orient(image: sitk.Image, orientation: str | None) -> sitk.Image:
@@ -36,6 +41,8 @@ def orient(image: sitk.Image, orientation: str | None) -> sitk.Image:
         )
     if sorted(_AXIS.get(letter, "?") for letter in orientation) != ["x", "y", "z"]:
         raise SegtraceError(f"orientation {orientation!r} is no code of three axes such as RAS or LPS")
+    if sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection()) == orientation:
+        return image
     return sitk.DICOMOrient(image, orientation)
 
 
@@ -82,75 +89,102 @@ def target_grid(grid: Grid, recipe: Mapping[str, Any]) -> Grid:
     )
 
 
-def _sample(image: sitk.Image, grid: Grid, interpolator: int) -> sitk.Image:
-    """``image`` at the positions of ``grid``; half a voxel beyond the outer centres, the edge's value."""
-    resampler = sitk.ResampleImageFilter()
-    resampler.SetSize(grid.size)
-    resampler.SetOutputSpacing(grid.spacing_mm)
-    resampler.SetOutputOrigin(grid.origin_mm)
-    resampler.SetOutputDirection(grid.direction)
-    resampler.SetInterpolator(interpolator)
-    resampler.SetUseNearestNeighborExtrapolator(True)
-    return resampler.Execute(image)
+def _positions(image: Grid, grid: Grid) -> list[np.ndarray]:
+    """Where ``grid`` lies along the axes of ``image``, in its voxels, in array order (z, y, x) or (y, x)."""
+    apart = np.abs(np.subtract(image.direction, grid.direction)).max()
+    if apart > SAME_DIRECTION:
+        raise SegtraceError(
+            f"grids of different directions, {format_numbers(image.direction)} and "
+            f"{format_numbers(grid.direction)}, cannot be sampled axis by axis; orient the image first"
+        )
+    direction = np.asarray(image.direction, float).reshape(image.dimensions, -1)
+    offset = direction.T @ np.subtract(grid.origin_mm, image.origin_mm)  # mm along the axes
+    return [
+        (offset[axis] + np.arange(grid.size[axis]) * grid.spacing_mm[axis]) / image.spacing_mm[axis]
+        for axis in reversed(range(image.dimensions))
+    ]
 
 
-def _smooth(image: sitk.Image, grid: Grid) -> sitk.Image:
-    """Smooth along the axes that ``grid`` samples much more coarsely, so that no fine detail aliases.
+def _is_coarser(image: sitk.Image, grid: Grid) -> list[bool]:
+    """For each index axis, whether ``grid`` samples it so much more coarsely that it has to be smoothed."""
+    return [
+        new / old > ANTIALIAS_ABOVE and size >= 4  # the recursive filter needs four samples
+        for new, old, size in zip(grid.spacing_mm, image.GetSpacing(), image.GetSize(), strict=True)
+    ]
+
+
+def _smooth(image: sitk.Image, grid: Grid) -> np.ndarray:
+    """The voxels, smoothed along the axes that ``grid`` samples much more coarsely, so that no detail aliases.
 
     The width is that of Cardoso et al., Scale factor point spread function matching (MICCAI 2015): a
     Gaussian that turns a voxel of the old spacing into one of the new, both taken as widths at half maximum.
     """
     fwhm = 2 * math.sqrt(2 * math.log(2))
-    for axis, (old, new) in enumerate(zip(image.GetSpacing(), grid.spacing_mm, strict=True)):
-        if (
-            new / old > ANTIALIAS_ABOVE and image.GetSize()[axis] >= 4
-        ):  # the recursive filter needs four samples
+    for axis, coarser in enumerate(_is_coarser(image, grid)):
+        if coarser:
+            old, new = image.GetSpacing()[axis], grid.spacing_mm[axis]
             gaussian = sitk.RecursiveGaussianImageFilter()
             gaussian.SetDirection(axis)
             gaussian.SetSigma(math.sqrt(new**2 - old**2) / fwhm)
             image = gaussian.Execute(image)
-    return image
+    return sitk.GetArrayFromImage(image)
 
 
 def resample_image(image: sitk.Image, grid: Grid, *, interpolation: str, antialias: bool) -> np.ndarray:
     """The image on ``grid``, float32 (C, D, H, W) or (C, H, W); exact where ``grid`` is its own.
 
-    ``interpolation`` is ``linear`` or ``bspline`` (cubic). The direction of both grids must be the same
-    for ``antialias``, which smooths along the image's axes. Channels are worked on one by one.
+    ``interpolation`` is ``linear`` or ``bspline`` (cubic); ``antialias`` smooths along the axes first. Raises
+    :class:`SegtraceError` if the directions of image and grid differ.
     """
-    same = grid_of(image) == grid
-    channels = []
-    for number in range(image.GetNumberOfComponentsPerPixel()):
-        vector = image.GetNumberOfComponentsPerPixel() > 1
-        channel = sitk.VectorIndexSelectionCast(image, number) if vector else image
-        channel = sitk.Cast(channel, sitk.sitkFloat32)
-        if not same:
-            if antialias:
-                channel = _smooth(channel, grid)
-            channel = _sample(
-                channel, grid, sitk.sitkLinear if interpolation == "linear" else sitk.sitkBSpline
-            )
-        channels.append(sitk.GetArrayFromImage(channel))
-    return np.stack(channels)
+    own = grid_of(image)
+    if own == grid:
+        return np.array(_channels(image), np.float32, order="C")
+    positions = _positions(own, grid)
+    if antialias and any(_is_coarser(image, grid)):
+        values = np.stack([_smooth(channel, grid) for channel in _single(image)])
+    else:
+        values = _channels(image).astype(np.float32, copy=False)
+    sample = interpolation_of.linear if interpolation == "linear" else interpolation_of.cubic
+    return np.ascontiguousarray(sample(values, positions), np.float32)
+
+
+def _channels(image: sitk.Image) -> np.ndarray:
+    """A view of the voxels, (C, D, H, W) or (C, H, W)."""
+    array = sitk.GetArrayViewFromImage(image)
+    return np.moveaxis(array, -1, 0) if image.GetNumberOfComponentsPerPixel() > 1 else array[None]
+
+
+def _single(image: sitk.Image) -> Iterator[sitk.Image]:
+    """The channels, each an image of float32."""
+    count = image.GetNumberOfComponentsPerPixel()
+    for number in range(count):
+        yield sitk.Cast(
+            sitk.VectorIndexSelectionCast(image, number) if count > 1 else image, sitk.sitkFloat32
+        )
 
 
 def resample_label(label: sitk.Image, grid: Grid, *, interpolation: str, labels: Sequence[int]) -> np.ndarray:
     """The label map on ``grid``, uint8 (D, H, W) or (H, W); exact where ``grid`` is its own.
 
     ``nearest`` takes the nearest voxel's label. ``vote`` samples each label's own mask (background
-    included) linearly and takes the largest; of equal ones, the lower label.
+    included) linearly and takes the largest; of equal ones, the lower label. Raises
+    :class:`SegtraceError` if the directions of label map and grid differ.
     """
-    label = sitk.Cast(label, sitk.sitkUInt8)
-    if grid_of(label) == grid:
-        return sitk.GetArrayFromImage(label)
+    values = sitk.GetArrayViewFromImage(label).astype(np.uint8)
+    own = grid_of(label)
+    if own == grid:
+        return values
+    positions = _positions(own, grid)
     if interpolation == "nearest":
-        return sitk.GetArrayFromImage(_sample(label, grid, sitk.sitkNearestNeighbor))
+        return np.ascontiguousarray(interpolation_of.nearest(values, positions))
     winner = np.zeros(grid.array_shape, np.uint8)
     best = np.full(grid.array_shape, -1.0, np.float32)
     for value in [0, *sorted(labels)]:  # one mask at a time: memory does not grow with the labels
-        mask = sitk.Cast(sitk.Equal(label, value), sitk.sitkFloat32)
-        share = sitk.GetArrayFromImage(_sample(mask, grid, sitk.sitkLinear))
-        ahead = share > best + 1e-6  # above rounding, so that equal shares stay a tie
+        mask = values == value
+        if not mask.any():
+            continue
+        share = interpolation_of.linear(mask, positions, kind=np.float32)
+        ahead = share > best + TIE
         winner[ahead] = value
         best[ahead] = share[ahead]
     return winner

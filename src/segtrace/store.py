@@ -6,8 +6,9 @@ last: the checksums of both arrays, the digest of what they were made from, and 
 prediction back. A case without a valid record does not exist.
 """
 
+import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 
 from segtrace.digests import digest as digest_of
 from segtrace.errors import SegtraceError
-from segtrace.files import atomic, read_json, sha256_file, write_json
+from segtrace.files import json_text, read_json, sha256_file, write_together
 
 #: Key of a record: the digest of all its other keys, so that an edited grid is seen.
 OWN = "record_digest"
@@ -36,12 +37,20 @@ def _paths(folder: Path, case: str) -> tuple[Path, Path, Path]:
     return folder / f"{case}.image.npy", folder / f"{case}.label.npy", folder / f"{case}.json"
 
 
-def _write_array(path: Path, array: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
-    with atomic(path, "wb") as handle:
-        handle.write(buffer.getbuffer())
-    return sha256_file(path)
+def _parts(array: np.ndarray) -> list[bytes | memoryview]:
+    """The bytes of ``array`` as an ``.npy`` file: its header and its values."""
+    array = np.ascontiguousarray(array)
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
+    return [head.getbuffer(), array.reshape(-1).view(np.uint8).data]
+
+
+def _checksum(parts: Sequence[bytes | memoryview]) -> str:
+    """The SHA-256 of a file of these parts."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part)
+    return total.hexdigest()
 
 
 def write_case(
@@ -59,14 +68,16 @@ def write_case(
         raise ValueError(f"{case}: label {label.dtype} {label.shape} does not fit image {image.shape}")
     record_path.unlink(missing_ok=True)
     complete = dict(record)
-    complete["image_sha256"] = _write_array(image_path, image)
+    arrays: dict[Path, list[bytes | memoryview]] = {image_path: _parts(image)}
+    complete["image_sha256"] = _checksum(arrays[image_path])
     if label is None:
         label_path.unlink(missing_ok=True)
         complete["label_sha256"] = None
     else:
-        complete["label_sha256"] = _write_array(label_path, label)
+        arrays[label_path] = _parts(label)
+        complete["label_sha256"] = _checksum(arrays[label_path])
     complete[OWN] = digest_of(complete)
-    write_json(record_path, complete)
+    write_together({**arrays, record_path: [json_text(complete).encode()]})
     return complete
 
 
