@@ -13,15 +13,25 @@ these choices. All are counted.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 #: Metrics between 0 and 1 in which more is better.
-OVERLAPS = ("dice", "iou", "precision", "recall", "accuracy")
+OVERLAPS = ("dice", "iou", "precision", "recall", "accuracy", "nsd")
 #: Distances, in which less is better, and the column that holds the worst value of each.
-DISTANCES = {"hd95_mm": "worst_mm", "hd95_voxel": "worst_voxel"}
+DISTANCES = {
+    "hd95_mm": "worst_mm",
+    "hd95_voxel": "worst_voxel",
+    "hd_mm": "worst_mm",
+    "hd_voxel": "worst_voxel",
+    "assd_mm": "worst_mm",
+    "assd_voxel": "worst_voxel",
+}
 METRICS = (*OVERLAPS, *DISTANCES)
+#: What pages show first of a table; HD95 in millimetres where there are any. The other metrics unfold.
+FIRST = ("dice", "iou", "hd95_mm")
+FIRST_WITHOUT_SCALE = ("dice", "iou", "hd95_voxel")
 #: The reason of rows of a case that was never segmented, as the scores state it.
 PREDICTION_MISSING = "prediction missing"
 
@@ -30,9 +40,11 @@ POLICY = (
     "Label 0 (mean) is the mean over the foreground labels of a case, taken within each run.",
     "A case's value is the mean over its runs (seeds); cases are averaged last, those of all folds pooled.",
     "sd is the sample standard deviation over cases (n − 1).",
-    "HD95 is the greater of the two directed 95th percentiles of surface distances. Where exactly one of "
-    "the two masks is empty it has no value and counts as the image diagonal; where both are empty the "
-    "case is left out.",
+    "Surface distances are between border voxels. HD95 is the greater of the two directed 95th percentiles, HD the "
+    "greatest distance, ASSD the mean over the border voxels of both masks. Where exactly one of the two masks is "
+    "empty they have no value and count as the image diagonal; where both are empty the case is left out.",
+    "NSD is the share of both borders within a tolerance of the other one, which stands in per_case.csv: 0 where "
+    "one mask is empty, 1 where both are.",
     "Precision, recall and other overlap metrics without a value are left out.",
     "A case without a prediction, or scored in one run and missing in another, counts as worst there: 0, or "
     "the image diagonal.",
@@ -69,6 +81,76 @@ def median(values: Sequence[float]) -> float:
     """The middle value, or the mean of the two middle ones."""
     ordered, half = sorted(values), len(values) // 2
     return ordered[half] if len(ordered) % 2 else mean(ordered[half - 1 : half + 1])
+
+
+def first_metrics(valued: Container[str]) -> tuple[str, ...]:
+    """The metrics that a page's tables show at once; ``valued`` are those that have a value in any row."""
+    return FIRST if "hd95_mm" in valued else FIRST_WITHOUT_SCALE
+
+
+#: (method, label, metric): a row of an experiment's summary.
+Cell = tuple[str, int, str]
+
+
+def values_of_cells(
+    scores: Iterable[Mapping[str, Any]], *, methods: Sequence[str], labels: Sequence[int]
+) -> dict[Cell, list[CaseValue]]:
+    """The values of :func:`case_values` by method, label and metric, in their order."""
+    found: dict[Cell, list[CaseValue]] = {}
+    for value in case_values(scores, methods=methods, labels=labels):
+        found.setdefault((value.method, value.label, value.metric), []).append(value)
+    return found
+
+
+def statistics(values: Sequence[CaseValue]) -> dict[str, Any]:
+    """What a summary says of the cases' values: columns of the ``summary`` table, ``cases`` to ``maximum``."""
+    known = [value.value for value in values if value.value is not None]
+    return {
+        "cases": len(known),
+        "undefined": len(values) - len(known),
+        "as_worst": sum(value.as_worst for value in values),
+        "missing": sum(value.missing for value in values),
+        "mean": mean(known) if known else None,
+        "sd": deviation(known),
+        "median": median(known) if known else None,
+        "minimum": min(known, default=None),
+        "maximum": max(known, default=None),
+    }
+
+
+def best_constants(
+    scores: Iterable[Mapping[str, Any]], *, labels: Sequence[int]
+) -> dict[tuple[int, str], float]:
+    """(label, metric) → mean of the best constant prediction, for dice and iou; exact, from the counts.
+
+    A constant prediction gives every voxel of every case the same value. With P reference voxels of N,
+    predicting the label everywhere scores Dice 2P/(P+N) and IoU P/N; not predicting it scores 0, or 1
+    where the reference is empty too. The better of the two means is what a method has to beat. For
+    label 0 (the mean over ``labels``) the candidates are nothing, and each label everywhere.
+    """
+    counts: dict[str, dict[int, tuple[int, int]]] = {}
+    for row in scores:
+        reference, total = row["tp"] + row["fn"], row["tp"] + row["fp"] + row["fn"] + row["tn"]
+        counts.setdefault(row["case"], {})[row["label"]] = (reference, total)
+    everywhere = {"dice": lambda p, n: 2 * p / (p + n), "iou": lambda p, n: p / n}
+    best: dict[tuple[int, str], float] = {}
+    for metric, covered in everywhere.items():
+        candidates: dict[int, list[float]] = {label: [] for label in (0, *labels)}
+        for painted in (None, *labels):
+            of_mean = []
+            of_label: dict[int, list[float]] = {label: [] for label in labels}
+            for case in sorted(counts):
+                for label in labels:
+                    reference, total = counts[case][label]
+                    value = covered(reference, total) if label == painted else float(reference == 0)
+                    of_label[label].append(value)
+                of_mean.append(mean([of_label[label][-1] for label in labels]))
+            candidates[0].append(mean(of_mean))
+            for label in labels:
+                candidates[label].append(mean(of_label[label]))
+        for label, means in candidates.items():
+            best[label, metric] = max(means)
+    return best
 
 
 def _known(value: Any) -> float | None:

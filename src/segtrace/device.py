@@ -16,6 +16,12 @@ from pathlib import Path
 
 import torch
 
+from segtrace.errors import SegtraceError
+from segtrace.progress import resident_memory
+
+#: How far a training may be repeated: see :func:`set_determinism`.
+MODES = ("strict", "fast")
+
 
 def _lock_folder() -> Path:
     base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
@@ -73,10 +79,44 @@ def kind(device: torch.device) -> dict[str, str]:
     return {"device": device.type, "processor": processor, "torch": torch.__version__}
 
 
-def be_deterministic(*, threads: int) -> None:
-    """Set torch to ``threads`` CPU threads and to operations that give the same bits every time."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when it starts
+def set_determinism(mode: str, *, threads: int) -> None:
+    """Set torch to ``threads`` CPU threads and to ``strict`` or ``fast`` operations.
+
+    ``strict``: the same run on the same kind of device ends with the same bits, every time. An operation that cannot
+    promise this raises, rather than only warning (``segtrace.determinism`` says what to use instead). cuDNN takes its
+    deterministic kernels and does not time them against each other; cuBLAS works in a fixed workspace.
+
+    ``fast``: what is quickest on a GPU. cuDNN times its kernels for each new shape and keeps the quickest, sums may
+    be made in any order, and matrix products of float32 are rounded to TF32 (10 bits of mantissa). Given up: two
+    trainings of one run differ, a resumed one differs from one that was not interrupted, and nobody can recompute a
+    weight to its bits. On a CPU the two modes differ little, and ``fast`` promises as little.
+
+    Convolutions may use TF32 in both, which is torch's own setting and deterministic. Raises :class:`SegtraceError`
+    for another mode.
+    """
+    if mode not in MODES:
+        raise SegtraceError(f"determinism is {mode!r}; there are: {', '.join(MODES)}")
+    strict = mode == "strict"
+    # cuBLAS reads it when it starts, and torch looks only once in a process whether it was there
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(strict)
     torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, changes nothing that is read
-    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.benchmark = not strict
+    torch.backends.cuda.matmul.allow_tf32 = not strict
+
+
+def be_deterministic(*, threads: int) -> None:
+    """:func:`set_determinism` in its mode ``strict``."""
+    set_determinism("strict", threads=threads)
+
+
+def memory_in_use(device: torch.device) -> str:
+    """For a progress line: on a GPU the most that tensors have taken so far, on a CPU what the process holds now."""
+    if device.type != "cuda":
+        return resident_memory()
+    most, whole = (
+        torch.cuda.max_memory_allocated(device),
+        torch.cuda.get_device_properties(device).total_memory,
+    )
+    return f"{most / 2**30:.1f} of {whole / 2**30:.0f} GiB on the GPU"

@@ -49,6 +49,7 @@ CUT = (
     "segtrace.errors",
     "segtrace.options",
     "segtrace.progress",
+    "segtrace.train.tracking",
 )
 
 LOCK = Path("envs/requirements.lock")

@@ -44,8 +44,9 @@ def map_cases(
     """``[function(item) for item in items]`` over ``workers`` processes, in the order of ``items``.
 
     A :class:`SegtraceError` of one item does not stop the others: all are collected and raised
-    together at the end. At most twice ``workers`` items are in flight, so memory stays bounded.
-    ``name`` names an item in messages. With one worker, all runs in this process.
+    together at the end. Any other exception is raised at once, with a note of the item that it comes from.
+    At most twice ``workers`` items are in flight, so memory stays bounded. ``name`` names an item in
+    messages. With one worker, all runs in this process.
     """
     results: dict[int, Result] = {}
     problems: dict[int, str] = {}
@@ -56,6 +57,9 @@ def map_cases(
                     results[position] = function(item)
                 except SegtraceError as error:
                     problems[position] = str(error)
+                except Exception as error:
+                    error.add_note(f"while working on {name(item)}")
+                    raise
                 bar.advance()
         else:
             _run_pool(function, items, workers, name, results, problems, bar.advance)
@@ -96,4 +100,7 @@ def _run_pool(
                         f"a worker process was killed while it worked on one of: {', '.join(flight)}\n"
                         "The usual cause is too little memory: give fewer cores, or more memory."
                     ) from None
+                except Exception as error:
+                    error.add_note(f"while working on {name(items[position])}")
+                    raise
                 advance()

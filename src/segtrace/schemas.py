@@ -50,7 +50,20 @@ _KEYS = {
 }
 
 #: The metrics of ``scores``, in column order.
-METRICS = ("dice", "iou", "precision", "recall", "accuracy", "hd95_mm", "hd95_voxel")
+METRICS = (
+    "dice",
+    "iou",
+    "precision",
+    "recall",
+    "accuracy",
+    "nsd",
+    "hd95_mm",
+    "hd95_voxel",
+    "hd_mm",
+    "hd_voxel",
+    "assd_mm",
+    "assd_voxel",
+)
 
 SCHEMAS: dict[str, pa.DataFrameSchema] = {
     # One row a case as published: its files, their bytes, its grid and its mask.
@@ -165,8 +178,15 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
             "precision": _number(_UNIT, unknown=True),
             "recall": _number(_UNIT, unknown=True),
             "accuracy": _number(_UNIT),
+            "nsd": _number(_UNIT),  # at the tolerance beside it, of which one is known
+            "nsd_tolerance_mm": _number(_POSITIVE, unknown=True),
+            "nsd_tolerance_voxel": _number(_POSITIVE, unknown=True),
             "hd95_mm": _number(_POSITIVE, unknown=True),
             "hd95_voxel": _number(_POSITIVE, unknown=True),
+            "hd_mm": _number(_POSITIVE, unknown=True),
+            "hd_voxel": _number(_POSITIVE, unknown=True),
+            "assd_mm": _number(_POSITIVE, unknown=True),
+            "assd_voxel": _number(_POSITIVE, unknown=True),
             "worst_mm": _number(
                 _POSITIVE, unknown=True
             ),  # image diagonal: what an undefined distance counts as

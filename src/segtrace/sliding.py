@@ -1,52 +1,88 @@
 """Prediction by sliding window: overlapping windows, batched, whose logits are averaged.
 
-Windows lie as in MONAI's ``sliding_window_inference``, and the result equals its own to 1e-5.
+Windows lie as in MONAI's ``sliding_window_inference``, and the result equals its own to 1e-5. There are two
+forms of the one computation: :func:`predict_logits` returns the logits of the whole image, and
+:func:`predict_planes` hands on the planes of the first axis as soon as no later window touches them, so
+that only a slab about as high as a window is in memory, however large the image is.
 """
 
 import itertools
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from segtrace.errors import SegtraceError
+from segtrace.windows import Place, Plan, Step, layer_weights, make_plan
 
-
-def _starts(size: int, window: int, overlap: float) -> list[int]:
-    """First voxels of the windows that cover an axis; the last is moved inwards to end with it."""
-    interval = window if window == size else max(int(window * (1 - overlap)), 1)
-    count = 1 if size <= window else math.ceil((size - window) / interval) + 1
-    return [min(i * interval, size - window) for i in range(count)]
+#: Logit of background in a window that is skipped: far above any that a network gives, so that it outweighs
+#: every overlapping window, and small enough for sums in float32.
+CERTAIN = 1e6
+#: Values of one block of finished planes: what is made from it stays small.
+BLOCK_VALUES = 1 << 23
 
 
-def gaussian_weights(window: Sequence[int], *, sigma_scale: float = 0.125) -> Tensor:
-    """Weights of a window's voxels, float32 of the window's shape: a Gaussian of ``sigma_scale`` sides.
+@contextmanager
+def _evaluating(networks: Sequence[nn.Module]) -> Iterator[None]:
+    """Networks in evaluation mode while the block runs; then in the mode that each had."""
+    modes = [network.training for network in networks]
+    for network in networks:
+        network.eval()
+    try:
+        yield
+    finally:
+        for network, mode in zip(networks, modes, strict=True):
+            network.train(mode)
 
-    Never below 1e-3, so that every voxel counts (as in MONAI).
-    """
-    weights = torch.ones(())
-    for side in window:
-        x = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
-        weights = weights.unsqueeze(-1) * torch.exp(x**2 / (-2 * (sigma_scale * side) ** 2))
-    return weights.clamp(min=max(float(weights.min()), 1e-3))
+
+def _logits(network: nn.Module, plan: Plan, places: Sequence[Place]) -> Tensor:
+    """Logits (N, K, *window), float32, of N windows: the mean over all ways to mirror them."""
+    stack = torch.stack([plan.image[(slice(None), *place)] for place in places])
+    together = max(1, plan.batch // len(places))  # few windows leave room for several looks at once
+    total: Tensor | None = None
+    for first in range(0, len(plan.flips), together):
+        flips = plan.flips[first : first + together]
+        looks = [stack.flip(axes) if axes else stack for axes in flips]
+        with torch.autocast(stack.device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
+            logits = network(looks[0] if len(looks) == 1 else torch.cat(looks))
+        for axes, part in zip(flips, logits.float().split(len(places)), strict=True):
+            back = part.flip(axes) if axes else part
+            total = back if total is None else total + back
+    assert total is not None  # one look is the window as it is
+    return total if len(plan.flips) == 1 else total / len(plan.flips)
 
 
-def pad_to(image: Tensor, size: Sequence[int]) -> tuple[Tensor, list[slice]]:
-    """Pad (C, D, H, W) or (C, H, W) on both sides with edge values to at least ``size``.
+def _add(slab: Tensor, logits: Tensor, plan: Plan, step: Step, *, first: int) -> None:
+    """Add a step's ``logits``, weighted, to ``slab`` (K, n, H, W), whose first plane is number ``first`` of the image."""
 
-    Returns the padded image and the slices of (D, H, W) or (H, W) that cut the original out again.
-    """
-    shape = image.shape[1:]
-    before = [max(want - have, 0) // 2 for want, have in zip(size, shape, strict=True)]
-    after = [max(want - have, 0) - left for want, have, left in zip(size, shape, before, strict=True)]
-    inside = [slice(left, left + have) for left, have in zip(before, shape, strict=True)]
-    if any(before) or any(after):
-        pairs = [n for left, right in reversed(list(zip(before, after, strict=True))) for n in (left, right)]
-        image = functional.pad(image.unsqueeze(0), pairs, mode="replicate").squeeze(0)
-    return image, inside
+    def part(place: Place) -> Tensor:
+        return slab[(slice(None), slice(place[0].start - first, place[0].stop - first), *place[1:])]
+
+    for place, values in zip(step.run, logits, strict=True):
+        if plan.weights is None:
+            part(place).add_(values)
+        else:
+            part(place).addcmul_(values, plan.weights)
+    for place in step.skipped:
+        part(place)[0].add_(CERTAIN if plan.weights is None else CERTAIN * plan.weights)
+
+
+def _divide(planes: Tensor, layer: Tensor, plan: Plan, *, first: int) -> Tensor:
+    """Divide sums of weighted logits (…, n, H, W), planes from number ``first`` on, by the sums of weights, in place."""
+    n = planes.shape[-layer.dim()]
+    total = torch.zeros((n, *layer.shape[1:]), device=planes.device)
+    for start in plan.starts[0]:
+        low, high = max(start, first), min(start + plan.window[0], first + n)
+        if low < high:
+            total[low - first : high - first] += layer[low - start : high - start]
+    return planes.div_(total)
+
+
+def _blocks(first: int, end: int, *, plane_values: int) -> Iterator[tuple[int, int]]:
+    """(first, end) of parts of a run of planes, each of at most :data:`BLOCK_VALUES` values or one plane."""
+    planes = max(1, BLOCK_VALUES // plane_values)
+    return ((low, min(low + planes, end)) for low in range(first, end, planes))
 
 
 @torch.inference_mode()
@@ -60,6 +96,8 @@ def predict_logits(
     batch: int = 4,
     device: torch.device | str = "cpu",
     precision: str = "fp32",
+    mirror: Sequence[int] = (),
+    skip_empty: bool = False,
 ) -> Tensor:
     """Logits (K, D, H, W) or (K, H, W), float32 on ``device``, of an image (C, D, H, W) or (C, H, W).
 
@@ -69,43 +107,109 @@ def predict_logits(
     neighbouring windows; ``weighting`` is ``constant`` or ``gaussian``; ``batch`` windows run at once;
     ``precision`` is ``fp32`` or ``bf16`` (autocast; averaging is in float32 all the same). The network
     must lie on ``device``; it is run in evaluation mode and left in the mode that it had.
+
+    ``mirror`` names axes (0 is D, or H of a picture): each window is also looked at mirrored along each of
+    them and all their combinations, and the logits, mirrored back, are averaged. With ``skip_empty``, a window
+    in which each channel holds one value throughout is not run: its voxels are background, whatever
+    overlapping windows say (their logits are :data:`CERTAIN` for background and 0 for the other classes, up
+    to the average with those windows). At least one window is always run, to know the number of classes.
     """
-    device = torch.device(device)
-    pixels = torch.as_tensor(np.array(image) if isinstance(image, np.ndarray) else image)
-    pixels = pixels.to(device=device, dtype=torch.float32)
-    divisor = int(getattr(network, "divisor", 16))
-    if window is None:
-        window = [math.ceil(side / divisor) * divisor for side in pixels.shape[1:]]
-    if len(window) != pixels.dim() - 1 or any(side % divisor for side in window):
-        raise SegtraceError(
-            f"inference window {list(window)}: this network takes {pixels.dim() - 1} sides, each a multiple of {divisor}"
-        )
-    padded, inside = pad_to(pixels, window)
-    places = [
-        tuple(slice(start, start + side) for start, side in zip(corner, window, strict=True))
-        for corner in itertools.product(
-            *(_starts(size, side, overlap) for size, side in zip(padded.shape[1:], window, strict=True))
-        )
-    ]
-    weights = (gaussian_weights(window) if weighting == "gaussian" else torch.ones(tuple(window))).to(device)
-    was_training = network.training
-    network.eval()
+    plan = make_plan(
+        [network],
+        image,
+        window=window,
+        overlap=overlap,
+        weighting=weighting,
+        batch=batch,
+        device=device,
+        precision=precision,
+        mirror=mirror,
+        skip_empty=skip_empty,
+    )
     total: Tensor | None = None
-    weight = torch.zeros(padded.shape[1:], device=device)
-    try:
-        for first in range(0, len(places), batch):
-            chosen = places[first : first + batch]
-            stack = torch.stack([padded[(slice(None), *place)] for place in chosen])
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                logits = network(stack)
-            logits = logits.float()
+    with _evaluating([network]):
+        for step in plan.steps:
+            logits = _logits(network, plan, step.run)
             if total is None:
-                total = torch.zeros((logits.shape[1], *padded.shape[1:]), device=device)
-            for piece, place in zip(logits, chosen, strict=True):
-                total[(slice(None), *place)] += piece * weights
-                weight[place] += weights
-    finally:
-        network.train(was_training)
+                total = torch.zeros((logits.shape[1], *plan.shape), device=logits.device)
+            _add(total, logits, plan, step, first=0)
     assert total is not None  # there is at least one window
-    total /= weight
-    return total[(slice(None), *inside)]
+    layer = layer_weights(plan)
+    for low, high in _blocks(0, plan.shape[0], plane_values=total[:, 0].numel()):
+        _divide(total[:, low:high], layer, plan, first=low)
+    return total[(slice(None), *plan.inside)]
+
+
+@torch.inference_mode()
+def predict_planes(
+    networks: Sequence[nn.Module],
+    image: Tensor | np.ndarray,
+    *,
+    window: Sequence[int] | None,
+    overlap: float = 0.25,
+    weighting: str = "constant",
+    batch: int = 4,
+    device: torch.device | str = "cpu",
+    precision: str = "fp32",
+    mirror: Sequence[int] = (),
+    skip_empty: bool = False,
+) -> Iterator[tuple[int, Tensor]]:
+    """The logits of :func:`predict_logits` for each of M ``networks``, in blocks of planes as they are finished.
+
+    Gives (number of the block's first plane, logits (M, K, n, H, W) or (M, K, n, W)): the planes of the first
+    axis in order, each once. A block is overwritten when the next is asked for. What is held is M times a slab of
+    logits, of K classes and about a window's side, whatever the length of the image. All networks have K classes.
+    """
+    plan = make_plan(
+        networks,
+        image,
+        window=window,
+        overlap=overlap,
+        weighting=weighting,
+        batch=batch,
+        device=device,
+        precision=precision,
+        mirror=mirror,
+        skip_empty=skip_empty,
+    )
+    height = max(step.end - step.first for step in plan.steps)
+    layer = layer_weights(plan)
+    slab: Tensor | None = None
+    with _evaluating(networks):
+        for step, following in itertools.pairwise([*plan.steps, None]):
+            assert step is not None
+            for number, network in enumerate(networks):
+                logits = _logits(network, plan, step.run)
+                if slab is None:
+                    shape = (len(networks), logits.shape[1], height, *plan.shape[1:])
+                    slab = torch.zeros(shape, device=logits.device)
+                _add(slab[number], logits, plan, step, first=step.first)
+            del logits
+            assert slab is not None
+            end = following.first if following is not None else plan.shape[0]
+            yield from _finished(slab, layer, plan, first=step.first, end=end)
+            _move(slab, end - step.first)
+
+
+def _finished(
+    slab: Tensor, layer: Tensor, plan: Plan, *, first: int, end: int
+) -> Iterator[tuple[int, Tensor]]:
+    """Planes ``first`` to ``end`` of the padded image, which ``slab`` begins with, divided and without padding."""
+    inside = plan.inside[0]
+    for low, high in _blocks(first, end, plane_values=slab[:, :, 0].numel()):
+        planes = _divide(slab[:, :, low - first : high - first], layer, plan, first=low)
+        keep = slice(max(inside.start - low, 0), max(inside.stop - low, 0))
+        planes = planes[(slice(None), slice(None), keep, *plan.inside[1:])]
+        if planes.shape[2]:
+            yield max(low - inside.start, 0), planes
+
+
+def _move(slab: Tensor, planes: int) -> None:
+    """Drop the first ``planes`` planes of a slab (M, K, n, H, W): the others move up, and zeros follow."""
+    rest = slab.shape[2] - planes
+    for low in range(
+        0, rest if planes else 0, max(planes, 1)
+    ):  # in parts that do not overlap with their source
+        high = min(low + planes, rest)
+        slab[:, :, low:high] = slab[:, :, low + planes : high + planes]
+    slab[:, :, max(rest, 0) :] = 0

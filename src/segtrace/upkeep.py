@@ -4,6 +4,7 @@ import fcntl
 import os
 import socket
 import sys
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,15 +15,17 @@ PRESENCE = Path(".segtrace/locks/workflow.lock")
 _held: list[IO[Any]] = []
 
 
-def set_environment(*, mirror: str | None, given: bool) -> None:
-    """Let jobs find the ``segtrace`` of the running environment, and the folder of archives.
+def set_environment(*, mirror: str | None, tracking: Sequence[str], given: Container[str]) -> None:
+    """Let jobs find the ``segtrace`` of the running environment, the folder of archives, and how to be watched.
 
-    A ``mirror`` that was ``given`` on the command line wins over the environment variable
-    ``SEGTRACE_MIRROR``, and that over the configuration file's.
+    ``given`` are the keys of the command line: such a ``mirror`` or ``tracking`` wins over the environment variable
+    ``SEGTRACE_MIRROR`` or ``SEGTRACE_TRACKING``, and that over the configuration file's.
     """
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    if mirror and (given or "SEGTRACE_MIRROR" not in os.environ):
+    if mirror and ("mirror" in given or "SEGTRACE_MIRROR" not in os.environ):
         os.environ["SEGTRACE_MIRROR"] = str(Path(mirror).expanduser())
+    if "tracking" in given or "SEGTRACE_TRACKING" not in os.environ:
+        os.environ["SEGTRACE_TRACKING"] = ",".join(tracking)
 
 
 def visible_gpus() -> int:

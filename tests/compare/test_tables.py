@@ -10,9 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segtrace import layout, tables
-from segtrace.aggregation import PREDICTION_MISSING, case_values, deviation, mean, median
+from segtrace.aggregation import (
+    DISTANCES,
+    OVERLAPS,
+    PREDICTION_MISSING,
+    best_constants,
+    case_values,
+    deviation,
+    mean,
+    median,
+)
 from segtrace.cli import main
-from segtrace.compare.tables import best_constants, summarise
+from segtrace.compare.tables import summarise
 from segtrace.errors import SegtraceError
 from segtrace.metrics import measures
 
@@ -48,8 +57,15 @@ def row(method, case, label, *, tp, fp, fn, n=100, hd=None, seed=0, **changes):
         "precision": tp / (tp + fp) if tp + fp else math.nan,
         "recall": tp / (tp + fn) if tp + fn else math.nan,
         "accuracy": (n - fp - fn) / n,
+        "nsd": float(empty) if hd is None else 0.5,
+        "nsd_tolerance_mm": 1.0,
+        "nsd_tolerance_voxel": math.nan,
         "hd95_mm": math.nan if hd is None else hd,
         "hd95_voxel": math.nan if hd is None else hd / 2,
+        "hd_mm": math.nan if hd is None else 2 * hd,
+        "hd_voxel": math.nan if hd is None else hd,
+        "assd_mm": math.nan if hd is None else hd / 4,
+        "assd_voxel": math.nan if hd is None else hd / 8,
         "worst_mm": DIAGONAL_MM,
         "worst_voxel": DIAGONAL_MM / 2,
         "reason": "",
@@ -120,6 +136,29 @@ def test_millimetres_without_a_scale_are_a_row_without_numbers():
         0,
     )
     assert summary_of(rows)["a", 1, "hd95_voxel"]["mean"] is not None
+
+
+def test_every_metric_has_its_worst_and_its_row():
+    missing = dict.fromkeys(("dice", "iou", "precision", "recall", "accuracy", "nsd"), 0.0)
+    rows = [*SCORES[:2], row("a", "c2", 1, tp=0, fp=0, fn=5, **missing, reason=PREDICTION_MISSING)]
+    summary = summary_of(rows, methods=["a"])
+    assert [metric for _, label, metric in summary if label == 1] == list(tables.METRICS)
+    assert set(OVERLAPS) | set(DISTANCES) == set(tables.METRICS)
+    for metric in tables.METRICS:
+        found = summary["a", 1, metric]
+        worst = DIAGONAL_MM / (2 if metric.endswith("voxel") else 1) if metric in DISTANCES else 0.0
+        assert (found["maximum"] if metric in DISTANCES else found["minimum"]) == worst, metric
+        assert (found["cases"], found["missing"]) == (3, 1), metric
+
+
+def test_distances_of_one_empty_mask_count_as_the_diagonal_whatever_they_are():
+    summary = summary_of(SCORES)
+    for metric, share in (("hd_mm", 2.0), ("assd_mm", 0.25), ("assd_voxel", 0.125)):
+        worst = DIAGONAL_MM / (2 if metric.endswith("voxel") else 1)
+        found = summary["a", 1, metric]
+        assert found["mean"] == pytest.approx((3 * share + 6 * share + worst) / 3), metric
+        assert found["as_worst"] == 1, metric
+    assert summary["b", 1, "nsd"]["mean"] == pytest.approx((0.5 + 0 + 1) / 3)
 
 
 def test_seeds_are_averaged_within_a_case_first():
@@ -327,6 +366,12 @@ def test_scores_against_another_reference_are_refused(project, capsys):
     message = capsys.readouterr().err
     assert "case c0, label 1: image voxels are 100 and 107" in message
     assert "case c1, label 1: reference voxels are 20 and 21" in message
+
+
+def test_scores_at_another_tolerance_are_refused(project, capsys):
+    write_scores("b", [dict(r, nsd_tolerance_mm=2.5) for r in SCORES if r["method"] == "b"])
+    assert main(["compare", "toy"]) == 1
+    assert "label 1: NSD at tolerances of 1, 2.5 mm" in capsys.readouterr().err
 
 
 def test_a_case_without_one_label_is_refused(project, capsys):

@@ -119,6 +119,13 @@ def test_where_a_recipe_comes_from_is_no_part_of_a_run(project: Path) -> None:
 def test_command_line_values_are_lists_too(project: Path) -> None:
     config = load.main_config({"experiments": "busi,demo_2d", "seeds": "0,3"})
     assert (config.experiments, config.seeds) == (["busi", "demo_2d"], [0, 3])
+    assert load.main_config().tracking == []
+    assert load.main_config({"tracking": "dvclive,tensorboard"}).tracking == ["dvclive", "tensorboard"]
+    assert load.main_config({"tracking": ""}).tracking == []
+    with pytest.raises(SegtraceError, match="'tensorboard' or 'dvclive'"):
+        load.main_config({"tracking": "tensorbord"})
+    with pytest.raises(SegtraceError, match="'strict' or 'fast'"):
+        load.main_config({"determinism": "loose"})
     with pytest.raises(SegtraceError, match="0 is given twice"):
         load.main_config({"seeds": "0,0"})
     with pytest.raises(SegtraceError, match="seeds"):
@@ -141,3 +148,18 @@ def test_a_gate_speaks_of_labels_that_there_are() -> None:
     value["gate"]["prevalence"] = {7: [0, 1]}
     with pytest.raises(SegtraceError, match=r"names labels \[7\]"):
         load.validate(models.Dataset, value, where="x")
+
+
+def test_every_label_has_a_tolerance_of_the_surface_dice(project: Path) -> None:
+    path = project / "datasets/msd_hippocampus.yaml"
+    assert load.dataset("msd_hippocampus").nsd_tolerances == {1: 1.0, 2: 1.0}
+    edit(path, nsd_tolerance=2)
+    assert load.dataset("msd_hippocampus").nsd_tolerances == {1: 2.0, 2: 2.0}
+    edit(path, nsd_tolerance={2: 0.5, 1: 3.0})
+    assert load.dataset("msd_hippocampus").nsd_tolerances == {1: 3.0, 2: 0.5}
+    edit(path, nsd_tolerance={2: 0.5})
+    with pytest.raises(SegtraceError, match=r"given for labels \[2\]; the data set has \[1, 2\]"):
+        load.dataset("msd_hippocampus")
+    edit(path, nsd_tolerance=-1.0)
+    with pytest.raises(SegtraceError, match="nsd_tolerance"):
+        load.dataset("msd_hippocampus")

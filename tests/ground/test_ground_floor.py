@@ -157,6 +157,23 @@ def test_a_package_upgraded_by_hand_is_another_environment(
         digests._installed.cache_clear()
 
 
+def test_jobs_are_told_by_the_environment_and_the_command_line_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(*, tracking: list[str], given: tuple[str, ...] = (), before: str | None = None) -> str:
+        monkeypatch.setenv("PATH", "/bin")
+        monkeypatch.setenv("SEGTRACE_MIRROR", "/before")
+        monkeypatch.delenv("SEGTRACE_TRACKING", raising=False)
+        if before is not None:
+            monkeypatch.setenv("SEGTRACE_TRACKING", before)
+        upkeep.set_environment(mirror="/archives", tracking=tracking, given=given)
+        assert os.environ["SEGTRACE_MIRROR"] == ("/archives" if "mirror" in given else "/before")
+        return os.environ["SEGTRACE_TRACKING"]
+
+    assert told(tracking=[]) == ""
+    assert told(tracking=["dvclive", "tensorboard"]) == "dvclive,tensorboard"
+    assert told(tracking=["dvclive"], before="tensorboard") == "tensorboard"
+    assert told(tracking=[], given=("mirror", "tracking"), before="tensorboard") == ""
+
+
 def test_a_second_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     upkeep.require_own_source()

@@ -59,6 +59,26 @@ def test_equals_four_boolean_passes(maps: tuple[np.ndarray, np.ndarray]) -> None
         assert (found.fn, found.tn) == ((~p & r).sum(), (~p & ~r).sum())
 
 
+@pytest.mark.parametrize("greatest", [1, 7, 15, 16, 40])
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int64])
+def test_pieces_and_kinds_of_numbers_make_no_difference(
+    monkeypatch: pytest.MonkeyPatch, greatest: int, kind: type
+) -> None:
+    rng = np.random.default_rng(greatest)
+    prediction, reference = (rng.integers(0, greatest + 1, (7, 9, 5)).astype(kind) for _ in range(2))
+    labels = [1, greatest]
+    expected = {}
+    for label in labels:
+        p, r = prediction == label, reference == label
+        parts = ((p & r), (p & ~r), (~p & r), (~p & ~r))
+        expected[label] = Counts(*(int(part.sum()) for part in parts))
+    for chunk in (2, 64, 10**6):
+        monkeypatch.setattr(counting, "CHUNK", chunk)
+        assert count(prediction, reference, labels=labels) == expected
+        turned = prediction.transpose(2, 0, 1)[::-1], reference.transpose(2, 0, 1)[::-1]
+        assert count(*turned, labels=labels) == expected
+
+
 def test_dice_equals_monai() -> None:
     torch = pytest.importorskip("torch")
     from monai.metrics import DiceMetric, MeanIoU

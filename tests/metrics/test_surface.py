@@ -7,8 +7,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from segtrace.metrics import surface
-from segtrace.metrics.surface import SurfaceDistances, border, hausdorff, surface_distances
+from random_masks import random_pair
+from segtrace.metrics import nearest
+from segtrace.metrics.borders import REACH, border
+from segtrace.metrics.surface import (
+    SurfaceDistances,
+    average_distance,
+    average_distances,
+    hausdorff,
+    surface_distances,
+    surface_overlap,
+)
 
 
 def masks(shape: tuple[int, ...], *places: tuple[int, ...]) -> np.ndarray:
@@ -71,6 +80,28 @@ def test_of_two_directions_the_greater_counts() -> None:
     assert hausdorff(found) > pooled
 
 
+def test_assd_and_nsd_by_hand() -> None:
+    # a row of 11 against its first voxel: distances 0 to 10 one way, 0 the other
+    row, single = np.ones((1, 11), bool), masks((1, 11), (0, 0))
+    found = surface_distances(row, single, spacing=(1.0, 0.7))
+    assert found is not None
+    assert average_distances(found) == (pytest.approx(5 * 0.7), 0.0)
+    assert average_distance(found) == pytest.approx(55 * 0.7 / 12)
+    for tolerance, within in ((0.0, 1), (0.69, 1), (0.7, 2), (2.1, 4), (7.0, 11)):
+        assert surface_overlap(found, tolerance=tolerance) == pytest.approx((within + 1) / 12)
+
+
+def test_a_distance_of_the_tolerance_is_within_it_whatever_the_rounding() -> None:
+    """Spacings go through single precision in NIfTI headers: 3 · float32(0.7) is more than 2.1."""
+    one, two = masks((1, 8), (0, 0)), masks((1, 8), (0, 3))
+    for spacing in (0.7, 0.1, 0.3, 1.1):
+        for rounded in (spacing, float(np.float32(spacing))):
+            found = surface_distances(one, two, spacing=(1.0, rounded))
+            assert found is not None
+            assert surface_overlap(found, tolerance=3 * spacing) == 1.0
+            assert surface_overlap(found, tolerance=2.999 * spacing) == 0.0
+
+
 @pytest.mark.parametrize("which", ["prediction", "reference", "both"])
 def test_an_empty_mask_has_no_distance(which: str) -> None:
     full, empty = masks((4, 4), (1, 1)), np.zeros((4, 4), bool)
@@ -92,7 +123,7 @@ def test_the_border_of_each_label_is_the_mask_without_its_erosion() -> None:
     labels = np.random.default_rng(0).integers(0, 3, (9, 8, 7), dtype=np.uint8)
     labels[:, :4, :4] = 2
     found = border(labels)
-    reach = surface.REACH[3]
+    reach = REACH[3]
     inner = found.labels[reach:-reach, reach:-reach, reach:-reach]
     for label in (1, 2):
         mask = labels == label
@@ -100,34 +131,10 @@ def test_the_border_of_each_label_is_the_mask_without_its_erosion() -> None:
     assert found.values.tolist() == found.labels.ravel()[found.places].tolist()
 
 
-def blobs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """A mask of one of several characters: noise, ellipsoids that may touch the edge, far parts."""
-    kind = rng.integers(4)
-    if kind == 0:
-        return rng.random(shape) < rng.choice([0.005, 0.1, 0.5])
-    where = np.ogrid[tuple(slice(0, n) for n in shape)]
-    mask = np.zeros(shape, bool)
-    for _ in range(kind):
-        centre, radius = rng.uniform(0, shape), rng.uniform(1.5, np.maximum(np.array(shape) / 3, 2))
-        mask |= sum(((a - c) / r) ** 2 for a, c, r in zip(where, centre, radius, strict=True)) < 1
-    return mask
-
-
-def random_pair(seed: int) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
-    rng = np.random.default_rng(seed)
-    shape = tuple(int(n) for n in rng.integers(3, 26, 2 + seed % 2) * (2 - seed % 2))
-    one, two = blobs(rng, shape), blobs(rng, shape)
-    if seed % 3 == 0:  # much alike, as a good prediction is
-        two = one ^ (ndimage.binary_dilation(one) & (rng.random(shape) < 0.2))
-    for mask in (one, two):
-        mask[tuple(int(rng.integers(n)) for n in shape)] = True
-    return one, two, tuple(float(s) for s in rng.choice([0.3, 0.7, 1.0, 1.0, 2.5, 5.5], len(shape)))
-
-
 @pytest.mark.filterwarnings("ignore::FutureWarning:monai")
 def test_equals_monai_on_hundreds_of_random_masks() -> None:
     torch = pytest.importorskip("torch")
-    from monai.metrics import compute_hausdorff_distance
+    from monai import metrics as monai
     from monai.metrics.utils import get_edge_surface_distance
 
     for seed in range(400):
@@ -141,7 +148,7 @@ def test_equals_monai_on_hundreds_of_random_masks() -> None:
         batched = [mask[None, None] for mask in pair]
         for percentile in (95, 100):
             expected = float(
-                compute_hausdorff_distance(
+                monai.compute_hausdorff_distance(
                     *batched, include_background=True, percentile=percentile, spacing=spacing
                 )
             )
@@ -151,6 +158,14 @@ def test_equals_monai_on_hundreds_of_random_masks() -> None:
             assert hausdorff(found, percentile=percentile) == pytest.approx(expected, rel=1e-6, abs=place), (
                 seed
             )
+        if seed % 2:  # what follows from the distances by counting and adding
+            options = {"include_background": True, "spacing": spacing}
+            expected = float(monai.compute_average_surface_distance(*batched, symmetric=True, **options))
+            assert average_distance(found) == pytest.approx(expected, rel=1e-6), seed
+            for tolerance in (0.0, 0.7, 2.5, 3.3):
+                expected = float(monai.compute_surface_dice(*batched, [tolerance], **options))
+                overlap = surface_overlap(found, tolerance=tolerance)
+                assert overlap == pytest.approx(expected, abs=1e-6), (seed, tolerance)
 
 
 def test_equals_the_definition_on_random_masks() -> None:
@@ -160,12 +175,19 @@ def test_equals_the_definition_on_random_masks() -> None:
         assert found is not None
         np.testing.assert_allclose(found.to_reference, expected.to_reference, rtol=1e-12, err_msg=str(seed))
         np.testing.assert_allclose(found.to_prediction, expected.to_prediction, rtol=1e-12, err_msg=str(seed))
+        every = np.concatenate([expected.to_reference, expected.to_prediction])
+        assert average_distance(found) == pytest.approx(every.mean(), rel=1e-12), seed
+        means = (expected.to_reference.mean(), expected.to_prediction.mean())
+        assert average_distances(found) == pytest.approx(means, rel=1e-12), seed
+        assert hausdorff(found, percentile=100) == pytest.approx(every.max(), rel=1e-12), seed
+        within = (every <= 1.1).mean()
+        assert surface_overlap(found, tolerance=1.1) == pytest.approx(within, rel=1e-12), seed
 
 
 @pytest.mark.parametrize("yield_", [0.0, 2.0])
 def test_neighbours_and_tree_agree(monkeypatch: pytest.MonkeyPatch, yield_: float) -> None:
     """With a least yield of 0 the neighbours are searched to the end, with 2 the tree does the work."""
-    monkeypatch.setattr(surface, "LEAST_YIELD", yield_)
+    monkeypatch.setattr(nearest, "LEAST_YIELD", yield_)
     for seed in range(24):
         one, two, spacing = random_pair(seed)
         found, expected = surface_distances(one, two, spacing=spacing), slow(one, two, spacing)
@@ -175,9 +197,9 @@ def test_neighbours_and_tree_agree(monkeypatch: pytest.MonkeyPatch, yield_: floa
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (1.0, 1.0, 1.0), (5.5, 0.7, 0.7), (0.4, 8.0)])
 def test_among_the_neighbours_none_nearer_is_left_out(spacing: tuple[float, ...]) -> None:
-    steps, lengths = surface._neighbours(spacing)
+    steps, lengths = nearest._neighbours(spacing)
     assert (np.diff(lengths) >= 0).all()
-    assert np.abs(steps).max() <= surface.REACH[len(spacing)]
+    assert np.abs(steps).max() <= REACH[len(spacing)]
     wide = np.stack(np.meshgrid(*[np.arange(-25, 26)] * len(spacing), indexing="ij"), -1)
     every = np.sort(np.sqrt(((wide.reshape(-1, len(spacing)) * spacing) ** 2).sum(1)))
     np.testing.assert_allclose(lengths, every[: len(lengths)])
@@ -212,4 +234,14 @@ def test_laws(pair: tuple[np.ndarray, np.ndarray, tuple[float, ...]]) -> None:
     assert hd95(one, two, doubled) == pytest.approx(2 * value)  # unit
     padded = [np.pad(mask, 3) for mask in (one, two)]
     assert hd95(padded[0], padded[1], spacing) == value  # the frame does not matter, to the bit
-    assert value <= hausdorff(found, percentile=100) <= np.linalg.norm(np.array(one.shape) * spacing)
+    farthest = hausdorff(found, percentile=100)
+    assert value <= farthest <= np.linalg.norm(np.array(one.shape) * spacing)
+    assert average_distance(found) <= farthest
+    back = surface_distances(two, one, spacing=spacing)
+    framed = surface_distances(*padded, spacing=spacing)
+    assert back is not None
+    assert framed is not None
+    assert average_distance(back) == average_distance(found) == average_distance(framed)
+    shares = [surface_overlap(found, tolerance=t) for t in (0.0, 0.5, 1.0, 3.0, farthest)]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0

@@ -13,7 +13,7 @@ import pytest
 from segtrace import files, images, layout, tables
 from segtrace.errors import SegtraceError
 from segtrace.geometry import Grid
-from segtrace.predict import cases, command, export
+from segtrace.predict import cases, command, export, inference
 
 TEST = "test-last-native-none"
 
@@ -165,7 +165,9 @@ def test_a_case_that_cannot_be_segmented_does_not_stop_the_others(volumes) -> No
 def test_an_output_that_is_not_finite_is_named(pictures, monkeypatch) -> None:
     import torch
 
-    monkeypatch.setattr(cases, "predict_logits", lambda *_, **__: torch.full((3, 14, 10), torch.nan))
+    monkeypatch.setattr(
+        inference, "predict_planes", lambda *_, **__: [(0, torch.full((1, 3, 14, 10), torch.nan))]
+    )
     with pytest.raises(SegtraceError, match="case a: the network's output is not finite"):
         pictures.predict()
 

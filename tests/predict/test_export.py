@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segtrace import images, preparation
 from segtrace.errors import SegtraceError
 from segtrace.geometry import Grid
-from segtrace.predict import export
+from segtrace.predict import export, restore
 
 CODES = [
     "".join(letters)
@@ -50,6 +51,12 @@ def balls(grid: Grid) -> np.ndarray:
     return label
 
 
+def labels_on(probabilities: np.ndarray, prepared: Grid, target: Grid) -> np.ndarray:
+    """The most probable labels of probabilities that come in one block."""
+    blocks = [(0, torch.from_numpy(probabilities))]
+    return restore.labels_on(blocks, prepared=prepared, target=target)
+
+
 def round_trip(label: np.ndarray, native: Grid, tmp_path: Path, **changes) -> sitk.Image:
     """The file that a perfect network gives: the prepared label as one-hot probabilities, written natively."""
     image = images.from_array(label.astype(np.float32), native)
@@ -62,7 +69,8 @@ def round_trip(label: np.ndarray, native: Grid, tmp_path: Path, **changes) -> si
         "oriented_grid": done.oriented.to_json(),
         "prepared_grid": done.grid.to_json(),
     }
-    export.write_native(tmp_path / "case.nii.gz", one_hot, record)
+    label = labels_on(one_hot, done.grid, done.oriented)
+    export.write_native(tmp_path / "case.nii.gz", label, record)
     return images.read_label_file(tmp_path / "case.nii.gz")
 
 
@@ -110,34 +118,6 @@ def test_reordering_refuses_grids_that_hold_other_places() -> None:
         export.reorder(np.zeros(native.array_shape), native, turned)
 
 
-def test_voxels_outside_the_prepared_field_of_view_are_background() -> None:
-    prepared = Grid((3, 2), (2.0, 1.0), (0.0, 0.0), LINE)  # covers x from -1 to 5 mm
-    target = Grid((13, 2), (1.0, 1.0), (-4.0, 0.0), LINE)  # x from -4 to 8
-    share = np.stack([np.zeros((2, 3)), np.ones((2, 3))])
-    found = export.labels_on(share, prepared, target)
-    # up to half a prepared voxel (1 mm) beyond the edge keeps the edge's value: rounding can cut that off
-    assert found[0].tolist() == [0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0]
-
-
-def test_classes_are_interpolated_linearly_and_ties_go_to_the_lower_label() -> None:
-    prepared = Grid((2, 1), (4.0, 1.0), (0.0, 0.0), LINE)
-    target = Grid((5, 1), (1.0, 1.0), (0.0, 0.0), LINE)
-    share = np.zeros((3, 1, 2), np.float32)
-    share[:, 0, 0] = 0.0, 0.25, 0.75  # at x = 0 mm
-    share[:, 0, 1] = 0.25, 0.75, 0.0  # at x = 4 mm
-    # at 0..4 mm, class 1: .25 .375 .5 .625 .75 and class 2: .75 .5625 .375 .1875 0
-    assert export.labels_on(share, prepared, target).tolist() == [[2, 2, 1, 1, 1]]
-    half = np.full((3, 1, 2), 0.5, np.float32)
-    half[0] = 0.25
-    assert export.labels_on(half, prepared, target).tolist() == [[1] * 5]
-
-
-def test_probabilities_of_another_shape_are_refused() -> None:
-    grid = Grid((3, 2), (1.0, 1.0), (0.0, 0.0), LINE)
-    with pytest.raises(SegtraceError, match=r"shape \(2, 3, 2\) do not fit the prepared grid of size 3x2"):
-        export.labels_on(np.zeros((2, 3, 2)), grid, grid)
-
-
 def test_a_picture_of_another_size_comes_back(tmp_path: Path) -> None:
     native = Grid((50, 30), (1.0, 1.0), (0.0, 0.0), LINE)
     label = np.zeros((30, 50), np.uint8)
@@ -151,7 +131,7 @@ def test_a_picture_of_another_size_comes_back(tmp_path: Path) -> None:
         "prepared_grid": done.grid.to_json(),
     }
     one_hot = (np.arange(2).reshape(2, 1, 1) == done.label[None]).astype(np.float32)
-    export.write_native(tmp_path / "case.png", one_hot, record)
-    export.write_prepared(tmp_path / "prepared.png", one_hot, record)
+    export.write_native(tmp_path / "case.png", labels_on(one_hot, done.grid, done.oriented), record)
+    export.write_prepared(tmp_path / "prepared.png", labels_on(one_hot, done.grid, done.grid), record)
     assert dice(images.read_picture(tmp_path / "case.png") == 1, label == 1) > 0.95
     assert np.array_equal(images.read_picture(tmp_path / "prepared.png"), done.label)

@@ -38,21 +38,21 @@ def ssh(place: Place) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
-def s3(place: Place) -> Iterator[Server]:
-    """A stand-in for S3 with the bucket `segtrace`."""
+def _s3(place: Place, **options: int) -> Iterator[Server]:
     reason = reason_against_moto()
     if reason:
         pytest.skip(reason)
-    with moto(place.folder / "moto.log") as server:
+    with moto(place.folder / "moto.log", **options) as server:
         yield server
+
+
+@pytest.fixture
+def s3(place: Place) -> Iterator[Server]:
+    """A stand-in for S3 with the bucket `segtrace`."""
+    yield from _s3(place)
 
 
 @pytest.fixture
 def s3_with_keys(place: Place) -> Iterator[Server]:
     """The same, which lets nobody in but the one who makes the bucket."""
-    reason = reason_against_moto()
-    if reason:
-        pytest.skip(reason)
-    with moto(place.folder / "moto.log", open_calls=1) as server:
-        yield server
+    yield from _s3(place, open_calls=1)

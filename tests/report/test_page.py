@@ -102,6 +102,25 @@ def test_page_shows_the_summary_and_the_constant_prediction(built):
     assert f"{distance['mean']:.2f} ± {distance['sd']:.2f} {distance.as_worst} as worst" in page.text
 
 
+def test_dice_iou_and_hd95_are_shown_and_the_other_metrics_unfold(built):
+    text = built.text
+    tables_of = re.findall(
+        r"(<details>\n<summary id=\"more-\d\">.*?)?<table class=\"sortable numbers\">(.*?)</thead>",
+        text,
+        re.S,
+    )
+    headings = [re.findall(r"<button type=\"button\">([^<]*?) ?<", head) for _, head in tables_of]
+    first = ["Method", "Dice", "IoU", "HD95 (mm)"]
+    others = ["HD95 (voxels)", "NSD", "ASSD (mm)", "ASSD (voxels)", "HD (mm)", "HD (voxels)"]
+    more = ["Method", *others, "Precision", "Recall", "Accuracy"]
+    assert headings == [first, more] * 3  # the mean and two labels
+    assert [bool(opened) for opened, _ in tables_of] == [False, True] * 3
+    assert "The tolerance of NSD is 1.5 mm." in built.page.text
+    for metric, decimals in (("nsd", 3), ("assd_mm", 2), ("hd_voxel", 2)):
+        for row in built.summary[built.summary.metric == metric].itertuples():
+            assert f"{row.mean:.{decimals}f} ± {row.sd:.{decimals}f}" in built.page.text
+
+
 def test_page_says_what_was_run(built):
     page = built.page
     expected = (

@@ -44,12 +44,17 @@ def test_scores_by_hand(simple) -> None:
     assert (shifted["precision"], shifted["recall"]) == (0.5, 0.5)
     assert shifted["accuracy"] == pytest.approx(232 / 240)
     assert (shifted["hd95_mm"], shifted["hd95_voxel"]) == (2.0, 1.0)
+    assert (shifted["hd_mm"], shifted["hd_voxel"]) == (2.0, 1.0)
+    # of the 8 border voxels of either mask 4 lie on the other one, 4 are a step in z away
+    assert (shifted["assd_mm"], shifted["assd_voxel"]) == (1.0, 0.5)
+    assert (shifted["nsd"], shifted["nsd_tolerance_mm"]) == (0.5, 1.0)
+    assert np.isnan(shifted["nsd_tolerance_voxel"])
     assert shifted["worst_mm"] == pytest.approx(math.dist((0, 0, 0), (8, 9, 10)))
     assert shifted["worst_voxel"] == pytest.approx(math.dist((0, 0, 0), (8, 6, 5)))
     assert shifted["reason"] == ""
     assert rows.loc[("b", 1), ["dice", "hd95_mm"]].tolist() == [1.0, 0.0]
     absent = rows.loc[("a", 2)]
-    assert (absent["dice"], absent["reason"]) == (1.0, "both empty")
+    assert (absent["dice"], absent["nsd"], absent["reason"]) == (1.0, 1.0, "both empty")
     assert np.isnan(absent["hd95_mm"])
     assert np.isnan(absent["precision"])
 
@@ -81,6 +86,17 @@ def test_bytes_do_not_depend_on_workers(simple) -> None:
     assert (path.read_bytes(), path.with_name(path.name + ".prov.json").read_bytes()) == one
 
 
+def test_the_surface_dice_is_at_the_tolerance_of_the_configuration(simple) -> None:
+    path = Path("config/datasets/toy.yaml")
+    before = simple.score().loc[("a", 1)]
+    path.write_text(path.read_text() + "nsd_tolerance: {1: 2.0, 2: 0.5}\n")
+    rows = simple.score()
+    assert (before["nsd"], rows.loc[("a", 1), "nsd"]) == (0.5, 1.0)
+    assert rows["nsd_tolerance_mm"].tolist() == [2.0, 0.5, 2.0, 0.5]
+    record = layout.scores(simple.run, TEST).with_name(f"{TEST}.csv.prov.json")
+    assert files.read_json(record)["configuration"]["nsd_tolerance"] == {"1": 2.0, "2": 0.5}
+
+
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_missing_prediction_counts_as_worst(simple, capsys, listed: bool) -> None:
     (simple.folder / "a.nii.gz").unlink()
@@ -105,11 +121,11 @@ def test_a_missing_prediction_is_the_worst_value_of_every_metric_in_tables(simpl
     rows = simple.score().reset_index()
     values = aggregation.case_values(rows.to_dict("records"), methods=["unet"], labels=[1, 2])
     found = {(v.label, v.metric): v for v in values if v.case == "a"}
-    diagonal = {"hd95_mm": math.dist((0, 0, 0), (8, 9, 10)), "hd95_voxel": math.dist((0, 0, 0), (8, 6, 5))}
-    assert len(found) == 21
+    diagonal = {"mm": math.dist((0, 0, 0), (8, 9, 10)), "voxel": math.dist((0, 0, 0), (8, 6, 5))}
+    assert len(found) == 3 * len(tables.METRICS)
     for (_, metric), value in found.items():
         assert value.missing
-        assert value.value == pytest.approx(diagonal.get(metric, 0.0))
+        assert value.value == pytest.approx(diagonal.get(metric.rpartition("_")[2], 0.0))
     assert not any(value.missing for value in values if value.case == "b")
 
 
@@ -183,7 +199,8 @@ def test_pictures_without_a_scale_have_distances_in_pixels_alone(pictures) -> No
     pictures.write_predictions({"a": block(pictures, np.s_[1:3, 2:4])})
     row = pictures.score().loc[("a", 1)]
     assert (row["dice"], row["hd95_voxel"], row["worst_voxel"]) == (0.5, 1.0, 10.0)
-    assert np.isnan([row["hd95_mm"], row["worst_mm"]]).all()
+    assert (row["nsd"], row["nsd_tolerance_voxel"]) == (1.0, 1.0)
+    assert np.isnan(row[["hd95_mm", "hd_mm", "assd_mm", "nsd_tolerance_mm", "worst_mm"]].astype(float)).all()
     assert row["reason"] == "no physical spacing"
 
 

@@ -111,6 +111,17 @@ def test_the_text_says_how_a_number_follows(kept: Path) -> None:
     assert "1 cases are left out: no value in any run" in left_out["how"]
 
 
+def test_a_surface_metric_of_a_case_says_what_it_is(kept: Path) -> None:
+    table, row = f"scores/{RUN}/{VARIANT}.csv", "case=c3,label=1"
+    assert explain(table, row, "assd_voxel")["how"][1] == (
+        "assd_voxel = the mean distance from the border voxels of both masks to the border of the other, in voxels"
+    )
+    assert explain(table, row, "nsd")["how"][1] == (
+        "nsd = the share of the border voxels of both masks within a tolerance of the border of the other: 1.0 mm"
+    )
+    assert len(explain(table, "case=c0,label=2", "hd_mm")["how"]) == 2  # no distance, and the reason why
+
+
 def test_a_case_without_a_prediction_is_told_and_breaks_nothing(kept: Path) -> None:
     found = explain("results/made/per_case.csv", "method=dynunet_tiny_3d,seed=1,case=c5,label=1", "dice")
     assert found["holds"]
@@ -279,12 +290,12 @@ def test_a_table_that_is_damaged_is_a_broken_link_and_no_traceback(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ((SUMMARY, "method=unet3d_tiny,label=organ", None), "7 rows are method=unet3d_tiny,label=organ; name one"),
+        ((SUMMARY, "method=unet3d_tiny,label=organ", None), "12 rows are method=unet3d_tiny,label=organ; name one"),
         ((SUMMARY, "method=unet3d_tny,label=organ,metric=dice", None), "did you mean 'unet3d_tiny'"),
         ((SUMMARY, "method=unet3d_tiny,label=orgn,metric=dice", None), "did you mean 'organ'"),
         ((SUMMARY, "methd=unet3d_tiny", None), "did you mean 'method'"),
         ((SUMMARY, CELL, "men"), "did you mean 'mean'"),
-        ((SUMMARY, "1", None), "the rows are lines 2 to 57"),
+        ((SUMMARY, "1", None), "the rows are lines 2 to 97"),
         ((SUMMARY, "unet3d_tiny.organ", None), "is not KEY=VALUE"),
         (("results/made/per_case.csv", "method=unet3d_tiny,seed=0,case=c1,label=1", None), "no row has case=c1"),
         (("results/made/metrics.json", "unet3d_tiny.organ", None), "name one of them:\n  made.unet3d_tiny.organ."),
@@ -339,7 +350,8 @@ def test_the_command_prints_few_cases_or_all_and_json_holds_everything(
 
 
 PAGE = """<h2>Results</h2><h3 id="table-0">Mean of labels</h3><div class="scroll" role="region"
-aria-labelledby="table-0"><table></table></div><h3>Organ</h3><figure><div class="chart" id="points-1-dice"></div>
+aria-labelledby="table-0"><table></table></div><details><div role="region" aria-labelledby="more-0"><table></table>
+</div></details><h3>Organ</h3><figure><div class="chart" id="points-1-dice"></div>
 <figcaption>Dice of every case.</figcaption></figure><h3>unet3d_tiny</h3><figure><figcaption><strong>Best</strong>: c3,
 Dice 0.700 <small>organ 0.7. Fold 0, seed 1.</small></figcaption></figure><h2>Training</h2><figure>
 <div class="chart" id="curve-loss"></div><figcaption>Training loss by epoch.</figcaption></figure>
@@ -362,6 +374,7 @@ def test_a_page_lists_its_figures_and_tables_with_what_they_are_drawn_from(
     other = RUN.replace("seed-0", "seed-1")
     assert drawn == {
         "table-0": [SUMMARY],
+        "more-0": [SUMMARY],
         "points-1-dice": ["results/made/per_case.csv", SUMMARY],
         "picture-unet3d_tiny-best": [
             f"predictions/{other}/{VARIANT}/predictions.csv",
@@ -375,11 +388,17 @@ def test_a_page_lists_its_figures_and_tables_with_what_they_are_drawn_from(
         ],
         "cases-of-each-role": ["data/splits/phantom3d/random.csv"],
     }
-    assert cli.main(["explain", str(page), "--row", "table-0"]) == 0
-    commands = [line.strip() for line in capsys.readouterr().out.splitlines() if "segtrace explain" in line]
-    assert len(commands) == 2 * 7 + 2
-    for command in commands:
-        assert cli.main(command.split()[1:]) == 0
+    for name, numbers in (
+        ("table-0", 2 * 3 + 2),
+        ("more-0", 2 * 9),
+    ):  # two methods; constants of Dice and IoU
+        assert cli.main(["explain", str(page), "--row", name]) == 0
+        told = [line.strip() for line in capsys.readouterr().out.splitlines()]
+        commands = [line for line in told if line.startswith("segtrace explain")]
+        assert len(commands) == numbers
+        for command in commands:
+            assert cli.main(command.split()[1:]) == 0
+        capsys.readouterr()
     with pytest.raises(SegtraceError, match="did you mean 'table-0'"):
         pages.explain(cells.select(page, row="table-1"), Facts(load.main_config()))
     flip(f"checkpoints/{RUN}/weights.safetensors")

@@ -1,6 +1,5 @@
 """Training: same seed, same bytes; killed anywhere, the same bytes; faults stop with all that is needed."""
 
-import copy
 import json
 import os
 import signal
@@ -11,73 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from train_helpers import INSTANCE, OUTPUTS, RUN, contents, run_with, write_cases
 
 from segtrace import checkpoint, store
 from segtrace.errors import SegtraceError
 from segtrace.train import data, loop, resume
 from segtrace.train.loop import train
-
-OUTPUTS = ("weights.safetensors", "best_val.safetensors", "history.csv", "run.json")
-RUN = {
-    "run": "tiny/r/p/m/smoke/fold-0_seed-0",
-    "dataset": "tiny",
-    "seed": 0,
-    "threads": 1,
-    "network": {
-        "name": "unet",
-        "options": {"widths": [4, 4, 4, 4, 4]},
-        "in_channels": 1,
-        "out_channels": 2,
-        "spatial_dims": 2,
-    },
-    "framework": None,
-    "framework_options": {},
-    "training_name": "tiny",
-    "training": {
-        "epochs": 3,
-        "cases_per_step": 2,
-        "crop": {"size": [16, 16], "per_case": 2, "foreground": 1.0, "background": 0.5},
-        "optimiser": "adamw",
-        "learning_rate": 0.01,
-        "weight_decay": 1e-4,
-        "momentum": 0.9,
-        "schedule": {
-            "kind": "cosine",
-            "step_epochs": None,
-            "gamma": 0.5,
-            "power": 0.9,
-            "minimum": 0.0,
-            "warmup_steps": 0,
-        },
-        "clip_norm": None,
-        "augmentation": {
-            "flip_p": 0.5,
-            "rot90_p": 0.5,
-            "shift_p": 0.5,
-            "shift": 0.1,
-            "scale_p": 0.0,
-            "scale": 0.1,
-        },
-        "loss": "dice_ce",
-        "loss_options": {},
-        "precision": "bf16",
-        "validate_every": 1,
-        "inference": {"window": None, "overlap": 0.25, "weighting": "constant", "batch": 4},
-    },
-    "prepared": "prepared",
-    "cases": {"train": ["a", "b", "c", "d", "e"], "val": ["v", "w"]},
-    "digests": {},
-}
-
-
-def write_cases(folder):
-    random = np.random.default_rng(0)
-    for name in "abcdevw":
-        y, x = random.integers(6, 18, 2)
-        label = np.zeros((24, 24), np.uint8)
-        label[y - 4 : y + 4, x - 4 : x + 4] = 1
-        image = (label + random.normal(0, 0.3, label.shape)).astype(np.float32)[None]
-        store.write_case(folder, name, image=image, label=label, record={"digest": "0" * 16})
+from segtrace.train.validation import validate
+from segtrace.train.watch import STOPPED, Watch
 
 
 @pytest.fixture
@@ -86,22 +26,6 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     write_cases(Path("prepared"))
     return tmp_path
-
-
-def run_with(**changes):
-    run = copy.deepcopy(RUN)
-    for key, value in changes.items():
-        part = run["training"] if key in run["training"] else run
-        part[key] = value
-    return run
-
-
-def contents(folder):
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes()
-        for p in sorted(Path(folder).rglob("*"))
-        if p.is_file()
-    }
 
 
 def test_outputs_and_history(project):
@@ -155,21 +79,30 @@ def test_without_validation_cases_best_is_last(project):
     assert Path("out/history.csv").read_text().splitlines()[-1].endswith(",")
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "adam", "sgd"])
-def test_interrupted_at_many_points_and_resumed_equals_uninterrupted(project, monkeypatch, optimiser):
-    run = run_with(optimiser=optimiser, clip_norm=1.0)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimiser": "adamw", "ema_decay": 0.9},
+        {"optimiser": "adam", "amsgrad": True, "accumulate": 2, "network": INSTANCE},
+        {"optimiser": "nadam"},
+        {"optimiser": "sgd", "nesterov": True},
+    ],
+    ids=lambda changes: changes["optimiser"],
+)
+def test_interrupted_at_many_points_and_resumed_equals_uninterrupted(project, monkeypatch, changes):
+    run = run_with(clip_norm=1.0, **changes)
     train(run, folder=Path("whole"))
     random = np.random.default_rng(3)
-    batch, count = data.batch, 0
+    make, count = data.make, 0
 
     def stopping(*arguments, **options):
         nonlocal count
         count -= 1
         if count < 0:
             raise KeyboardInterrupt
-        return batch(*arguments, **options)
+        return make(*arguments, **options)
 
-    monkeypatch.setattr(data, "batch", stopping)
+    monkeypatch.setattr(data, "make", stopping)
     for attempt in range(40):
         count = int(random.integers(1, 4))
         try:
@@ -199,7 +132,7 @@ def kill_at(module, name, number):
     setattr(module, name, wrapped)
 
 if point == "step":
-    kill_at(data, "batch", 5)
+    kill_at(data, "make", 5)
 elif point == "half-written state":
     kill_at(files.os, "replace", 1)
 elif point == "finish":
@@ -239,15 +172,15 @@ def test_a_state_of_another_run_is_left_aside_with_a_line(project, capsys, monke
 
 
 def interrupt_after(monkeypatch, steps):
-    batch, calls = data.batch, []
+    make, calls = data.make, []
 
     def stopping(*arguments, **options):
         calls.append(1)
         if len(calls) > steps:
             raise KeyboardInterrupt
-        return batch(*arguments, **options)
+        return make(*arguments, **options)
 
-    monkeypatch.setattr(data, "batch", stopping)
+    monkeypatch.setattr(data, "make", stopping)
 
 
 def test_two_states_are_kept_and_a_damaged_one_is_passed_over(project, capsys, monkeypatch):
@@ -299,14 +232,18 @@ def test_a_loss_that_is_not_finite_stops_with_all_that_is_needed(project, monkey
     ):
         assert part in message
     assert not (Path("out") / "weights.safetensors").exists()
+    samples = json.loads((Path("out/resume") / STOPPED).read_text())["samples"]
+    assert "c" in {sample["case"] for sample in samples}
+    assert all(sample["case"] in message for sample in samples)
 
 
 def test_a_late_look_still_names_the_first_bad_step(project):
-    watch = loop._Watch(RUN, Path("out"), torch.device("cpu"))
+    watch = Watch(RUN, Path("out"), torch.device("cpu"))
     watch.every = 50
     good, bad = torch.tensor(1.0), torch.tensor(float("inf"))
     for step, norm in enumerate([good, good, bad, bad]):
-        watch.see(good, norm, position={"epoch": 0, "step": step}, cases=[f"case{step}"], rate=0.1)
+        samples = [{"case": f"case{step}"}]
+        watch.see(good, norm, position={"epoch": 0, "step": step}, samples=samples, rate=0.1)
     with pytest.raises(SegtraceError, match=r"gradient norm inf at epoch 1, step 3\n  cases: case2\n"):
         watch.check()
 
@@ -343,9 +280,10 @@ def test_validation_counts_dice_by_hand(project):
     cases = data.load(RUN)
     expected = []
     for name in ("v", "w"):
-        said, label = cases[name].image[0] > 0.5, cases[name].label > 0
+        image, label = (part.numpy() for part in cases.whole(name))
+        said, label = image[0] > 0.5, label > 0
         expected.append(2 * (said & label).sum() / (said.sum() + label.sum()))
-    found = loop.validate(Fixed(), cases, run=run_with(precision="fp32"), device=torch.device("cpu"))
+    found = validate(Fixed(), cases, run=run_with(precision="fp32"), device=torch.device("cpu"))
     assert found == pytest.approx(np.mean(expected))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from workflow_helpers import Project, jobs
+from workflow_helpers import Project, jobs, members
 
 pytestmark = pytest.mark.workflow
 
@@ -20,11 +20,6 @@ def case_of(path: Path) -> str:
     return path.name.removesuffix(".nii.gz")
 
 
-def role_of(project: Project, case: str) -> str:
-    lines = (project.path / "data/splits/phantom3d/random.csv").read_text().splitlines()
-    return next(line.split(",")[-1] for line in lines[1:] if line.split(",")[0] == case)
-
-
 def test_touched_files_cost_nothing(finished: Project) -> None:
     os.utime(raw_label(finished))
     assert "Nothing to be done" in finished.snakemake()
@@ -32,7 +27,7 @@ def test_touched_files_cost_nothing(finished: Project) -> None:
 
 def test_an_edited_test_label_with_an_old_time_is_scored_anew_and_trains_nothing(finished: Project) -> None:
     labels = sorted((finished.path / "data/raw/phantom3d").rglob("*label*/*.nii.gz"))
-    chosen = next(path for path in labels if role_of(finished, case_of(path)) == "test")
+    chosen = next(path for path in labels if case_of(path) in members(finished, "test"))
     before = finished.contents()
     image = sitk.ReadImage(str(chosen))
     array = sitk.GetArrayFromImage(image)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_hazards import members, raw_file, rewrite_label
-from workflow_helpers import BIN, ROOT, Project, copy_of, from_scratch, jobs
+from workflow_helpers import BIN, ROOT, Project, copy_of, from_scratch, jobs, members, raw_file, rewrite_label
 
 pytestmark = pytest.mark.workflow
 

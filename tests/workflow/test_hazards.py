@@ -7,10 +7,17 @@ import shutil
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-import SimpleITK as sitk
-from workflow_helpers import ROOT, Project, copy_of, from_scratch, jobs
+from workflow_helpers import (
+    ROOT,
+    Project,
+    copy_of,
+    from_scratch,
+    jobs,
+    members,
+    raw_file,
+    rewrite_label,
+)
 
 from segtrace.trace import jobs as project_jobs
 
@@ -29,19 +36,6 @@ def without_pages(output: str) -> list[str]:
     return [name for name in jobs(output) if name not in ("compare", "overview", "report", "all")]
 
 
-def members(project: Project, role: str) -> list[str]:
-    lines = (project.path / "data/splits/phantom3d/random.csv").read_text().splitlines()[1:]
-    return [line.split(",")[0] for line in lines if line.split(",")[-1] == role]
-
-
-def raw_file(project: Project, case: str, kind: str) -> Path:
-    found = [
-        p for p in (project.path / "data/raw/phantom3d").rglob(f"{case}.nii.gz") if kind in str(p.parent)
-    ]
-    assert len(found) == 1
-    return found[0]
-
-
 def use_own_source(project: Project) -> Path:
     """Let the project run a copy of the package that a test may change."""
     shutil.copytree(
@@ -53,28 +47,14 @@ def use_own_source(project: Project) -> Path:
     return project.path / "src/segtrace"
 
 
-def rewrite_label(path: Path) -> None:
-    """Change one voxel of a label file, uncompressed so that its size stays; then restore its times."""
-    status = path.stat()
-    image = sitk.ReadImage(str(path))
-    array = sitk.GetArrayFromImage(image)
-    z, y, x = np.argwhere(array == 1)[0]
-    array[z, y, x] = 0
-    changed = sitk.GetImageFromArray(array)
-    changed.CopyInformation(image)
-    sitk.WriteImage(changed, str(path))
-    with path.open("r+b") as handle:  # the size is kept: what follows a gzip stream as zeros is ignored
-        handle.truncate(max(status.st_size, path.stat().st_size))
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
 def test_in_place_edits_renamed_cases_and_a_new_environment_cost_what_they_touch(
     finished: Project, tmp_path: Path
 ) -> None:
     label = raw_file(finished, members(finished, "train")[0], "label")
     before = label.stat()
     rewrite_label(label)
-    assert label.stat().st_mtime_ns == before.st_mtime_ns
+    after = label.stat()
+    assert (after.st_mtime_ns, after.st_size) == (before.st_mtime_ns, before.st_size)
     ran = without_pages(finished.snakemake())
     assert ran == ["index", "prepare", "validate", "split", "train", "predict", "score"]
 

@@ -24,7 +24,8 @@ def test_a_killed_job_is_made_up_for(reference: Project, fresh: Project, phase: 
         time.sleep(0.4)  # past the start of Python, into the work
     kill(pid)
     output, _ = process.communicate(timeout=300)
-    assert process.returncode == 1, output[-3000:]
+    # a training is started again within the run
+    assert process.returncode == (0 if phase == "train" else 1), output[-3000:]
     fresh.snakemake()
     assert fresh.contents() == reference.contents()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from workflow_helpers import BIN, Project
 
-from segtrace import layout
+from segtrace import layout, tables
 from segtrace.cli import main
 from segtrace.config import load
 from segtrace.errors import SegtraceError
@@ -27,7 +27,6 @@ KEYS = {
     "results/tiny/per_case.csv": ("method", "case", "label", "fold", "seed"),
     SCORES: ("case", "label"),
 }
-METRICS = ("dice", "iou", "precision", "recall", "accuracy", "hd95_mm", "hd95_voxel")
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def chosen(path: Path, table: str, chance: random.Random) -> tuple[str, str, str
     """(row, column, value) of a cell with a number between its bounds, taken by chance."""
     with (path / table).open(newline="") as handle:
         rows = list(csv.DictReader(handle))
-    columns = ("mean", "sd", "median", "minimum", "maximum") if table == SUMMARY else METRICS
+    columns = ("mean", "sd", "median", "minimum", "maximum") if table == SUMMARY else tables.METRICS
     there = [(row, column) for row in rows for column in columns if row[column] not in ("", "0.0", "1.0")]
     row, column = chance.choice(there)
     return ",".join(f"{key}={row[key]}" for key in KEYS[table]), column, row[column]
@@ -250,6 +249,7 @@ def test_the_configuration_is_reduced_to_what_the_cell_needs(project: Project, f
         "budget": "smoke",
         "seeds": [0],
         "training_threads": 1,
+        "determinism": "strict",
         "mirror": str(project.path / "archives"),
     }
     experiment = load.read_yaml(folder / "config/experiments/tiny.yaml")

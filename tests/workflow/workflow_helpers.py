@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import psutil
+import SimpleITK as sitk
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -229,3 +231,36 @@ def from_scratch(project: Project, path: Path) -> dict[str, str]:
         shutil.rmtree(fresh.path / name, ignore_errors=True)
     fresh.snakemake()
     return fresh.contents()
+
+
+def members(project: Project, role: str) -> list[str]:
+    """The cases of a role in fold 0 of the volume project."""
+    lines = (project.path / "data/splits/phantom3d/random.csv").read_text().splitlines()[1:]
+    return [line.split(",")[0] for line in lines if line.split(",")[-1] == role]
+
+
+def raw_file(project: Project, case: str, kind: str) -> Path:
+    """The raw file of a case: of `image` or `label`."""
+    found = [
+        p for p in (project.path / "data/raw/phantom3d").rglob(f"{case}.nii.gz") if kind in str(p.parent)
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+def rewrite_label(path: Path) -> None:
+    """Take one voxel out of a label file in such a way that its size and its times stay."""
+    status = path.stat()
+    image = sitk.ReadImage(str(path))
+    array = sitk.GetArrayFromImage(image)
+    for place in np.argwhere(array == 1):
+        changed = array.copy()
+        changed[tuple(place)] = 0
+        written = sitk.GetImageFromArray(changed)
+        written.CopyInformation(image)
+        sitk.WriteImage(written, str(path), useCompression=True, compressionLevel=9)
+        if path.stat().st_size <= status.st_size:
+            break
+    with path.open("r+b") as handle:  # zeros behind a gzip stream are ignored
+        handle.truncate(status.st_size)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -28,8 +28,8 @@ readable(upkeep.require_own_source)
 CONFIG = readable(load.main_config, dict(config))
 SEEDS = ",".join(str(seed) for seed in CONFIG.seeds)
 ENVIRONMENT = f"environment:{digests.environment_digest()}"
-# By environment, not by params: where the archives lie is no part of what they are.
-upkeep.set_environment(mirror=CONFIG.mirror, given="mirror" in config)
+# By environment, not by params: where archives lie, and how trainings are watched, is no part of what is made.
+upkeep.set_environment(mirror=CONFIG.mirror, tracking=CONFIG.tracking, given=config)
 GPUS = upkeep.visible_gpus()
 if workflow.is_main_process:
     readable(check.greet, CONFIG)

@@ -1,4 +1,8 @@
-"""train: one job a run. A killed training goes on where its last resumable state was written."""
+"""train: one job a run. A killed training goes on where its last resumable state was written.
+
+It is tried three times: a training that was killed, or ran out of memory and may divide its steps, goes on; any
+other failure ends a later attempt at once with the message of the first.
+"""
 
 
 rule train:
@@ -15,6 +19,7 @@ rule train:
         "logs/train/{run}.log",
     benchmark:
         "logs/benchmark/train/{run}.tsv"
+    retries: 2
     conda:
         CONDA
     # The number of training threads is part of the run and the same whatever --cores is.
@@ -23,6 +28,8 @@ rule train:
         gpu=min(1, GPUS),
         mem_mb=growing(8000),
         runtime=growing(1440),
+        # Params know nothing of attempts; resources do.
+        attempt_number=lambda wildcards, attempt: attempt,
     params:
         data=data("train"),
         config=configuration("train"),
@@ -30,5 +37,7 @@ rule train:
         environment=ENVIRONMENT,
         held=held("train"),
         training_threads=run_threads,
+        determinism=CONFIG.determinism,
     shell:
-        "segtrace train {wildcards.run} --threads {params.training_threads} > {log} 2>&1"
+        "segtrace train {wildcards.run} --threads {params.training_threads} --determinism {params.determinism}"
+        " --attempt {resources.attempt_number} > {log} 2>&1"

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pandas as pd
 
 from segtrace import layout, tables
-from segtrace.aggregation import CaseValue, case_values, deviation, mean, median
+from segtrace.aggregation import best_constants, statistics, values_of_cells
 from segtrace.errors import SegtraceError, raise_all
 
 MEAN_NAME = "mean"
@@ -53,7 +53,7 @@ def read_scores(
     joined = pd.concat(parts, ignore_index=True)
     raise_all(
         _disagreements(joined),
-        heading="the runs were scored against different references",
+        heading="the runs were scored against different references or tolerances",
         remedy="Score the runs again, so that all are compared on the same data.",
     )
     return joined
@@ -77,7 +77,7 @@ def _faults(
 
 
 def _disagreements(scores: pd.DataFrame) -> list[str]:
-    """Cases whose reference or size is not the same in all runs."""
+    """Cases whose reference or size, and labels whose tolerance of NSD, is not the same in all runs."""
     table = scores[["case", "label"]].assign(reference=scores.tp + scores.fn)
     table["all"] = table.reference + scores.fp + scores.tn
     spread = table.groupby(["case", "label"]).agg(["min", "max"])
@@ -88,42 +88,12 @@ def _disagreements(scores: pd.DataFrame) -> list[str]:
             low, high = int(row[what, "min"]), int(row[what, "max"])
             if low != high:
                 found.append(f"case {case}, label {label}: {words} voxels are {low} and {high}")
+    for unit in ("mm", "voxel"):
+        for value, tolerances in scores.groupby("label")[f"nsd_tolerance_{unit}"]:
+            several = ", ".join(f"{tolerance:g}" for tolerance in sorted(tolerances.dropna().unique()))
+            if "," in several:
+                found.append(f"label {value}: NSD at tolerances of {several} {unit}")
     return found
-
-
-def best_constants(
-    scores: Iterable[Mapping[str, Any]], *, labels: Sequence[int]
-) -> dict[tuple[int, str], float]:
-    """(label, metric) → mean of the best constant prediction, for dice and iou; exact, from the counts.
-
-    A constant prediction gives every voxel of every case the same value. With P reference voxels of N,
-    predicting the label everywhere scores Dice 2P/(P+N) and IoU P/N; not predicting it scores 0, or 1
-    where the reference is empty too. The better of the two means is what a method has to beat. For
-    label 0 (the mean over ``labels``) the candidates are nothing, and each label everywhere.
-    """
-    counts: dict[str, dict[int, tuple[int, int]]] = {}
-    for row in scores:
-        reference, total = row["tp"] + row["fn"], row["tp"] + row["fp"] + row["fn"] + row["tn"]
-        counts.setdefault(row["case"], {})[row["label"]] = (reference, total)
-    everywhere = {"dice": lambda p, n: 2 * p / (p + n), "iou": lambda p, n: p / n}
-    best: dict[tuple[int, str], float] = {}
-    for metric, covered in everywhere.items():
-        candidates: dict[int, list[float]] = {label: [] for label in (0, *labels)}
-        for painted in (None, *labels):
-            of_mean = []
-            of_label: dict[int, list[float]] = {label: [] for label in labels}
-            for case in sorted(counts):
-                for label in labels:
-                    reference, total = counts[case][label]
-                    value = covered(reference, total) if label == painted else float(reference == 0)
-                    of_label[label].append(value)
-                of_mean.append(mean([of_label[label][-1] for label in labels]))
-            candidates[0].append(mean(of_mean))
-            for label in labels:
-                candidates[label].append(mean(of_label[label]))
-        for label, means in candidates.items():
-            best[label, metric] = max(means)
-    return best
 
 
 def summarise(
@@ -137,39 +107,24 @@ def summarise(
     records = cast("list[dict[str, Any]]", scores.to_dict("records"))
     names = {0: MEAN_NAME, **labels}
     constants = best_constants(records, labels=list(labels))
-    counts = {
-        method: {key: int(rows[key].nunique()) for key in ("seed", "fold")}
-        for method, rows in scores.groupby("method")
-    }
-    groups: dict[tuple[str, int, str], list[CaseValue]] = {}
-    for value in case_values(records, methods=methods, labels=list(labels)):
-        groups.setdefault((value.method, value.label, value.metric), []).append(value)
-    result = []
-    for (method, label, metric), values in groups.items():
-        known = [value.value for value in values if value.value is not None]
-        result.append(
-            {
-                "experiment": experiment,
-                "method": method,
-                "budget": budget,
-                "label": label,
-                "label_name": names[label],
-                "metric": metric,
-                "cases": len(known),
-                "undefined": len(values) - len(known),
-                "as_worst": sum(value.as_worst for value in values),
-                "missing": sum(value.missing for value in values),
-                "mean": mean(known) if known else None,
-                "sd": deviation(known),
-                "median": median(known) if known else None,
-                "minimum": min(known, default=None),
-                "maximum": max(known, default=None),
-                "constant": constants.get((label, metric)),
-                "seeds": counts[method]["seed"],
-                "folds": counts[method]["fold"],
-            }
-        )
-    return result
+    runs = {method: rows[["seed", "fold"]].nunique() for method, rows in scores.groupby("method")}
+    return [
+        {
+            "experiment": experiment,
+            "method": method,
+            "budget": budget,
+            "label": label,
+            "label_name": names[label],
+            "metric": metric,
+            **statistics(values),
+            "constant": constants.get((label, metric)),
+            "seeds": int(runs[method]["seed"]),
+            "folds": int(runs[method]["fold"]),
+        }
+        for (method, label, metric), values in values_of_cells(
+            records, methods=methods, labels=list(labels)
+        ).items()
+    ]
 
 
 def metrics(summary: Iterable[Mapping[str, Any]], *, scores_sha256: Mapping[str, str]) -> dict[str, Any]:

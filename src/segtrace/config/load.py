@@ -154,7 +154,7 @@ def _listed(value: Any) -> Any:
 def main_config(overrides: dict[str, Any] | None = None) -> models.Config:
     """``config/config.yaml`` with ``overrides`` (from ``snakemake --config`` or options) in place."""
     value = read_yaml(ROOT / "config.yaml") | {k: v for k, v in (overrides or {}).items() if v is not None}
-    for key in ("experiments", "seeds"):
+    for key in ("experiments", "seeds", "tracking"):
         if key in value:
             value[key] = _listed(value[key])
     where = str(ROOT / "config.yaml") + (" with the options of the command line" if overrides else "")

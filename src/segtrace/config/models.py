@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -17,7 +18,7 @@ from pydantic import (
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-def _ordered(ends: tuple[Any, Any]) -> tuple[Any, Any]:
+def _ordered(ends: Any) -> Any:
     if ends[0] > ends[1]:
         raise ValueError(
             f"a range goes from its least to its greatest value, this one from {ends[0]} to {ends[1]}"
@@ -32,7 +33,12 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
+def _three(value: Any) -> Any:
+    return [value] * 3 if isinstance(value, int | float) else value
+
+
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
+FactorRange = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
 WholeRange = Annotated[tuple[int, int], AfterValidator(_ordered)]
 
 
@@ -178,6 +184,9 @@ class Dataset(Model):
     channels: list[str]
     spacing_known: bool = True
     """False for images without a physical scale: distances are then given in pixels only."""
+    nsd_tolerance: NonNegativeFloat | dict[int, NonNegativeFloat] = 1.0
+    """Distance up to which surfaces agree (NSD), one for all labels or label → its own: in millimetres, or in
+    voxels where ``spacing_known`` is false."""
     exclude: dict[str, str] = {}
     """Case → reason. Excluded cases are listed in the report."""
     options: dict[str, Any] = {}
@@ -188,6 +197,21 @@ class Dataset(Model):
     recipes: dict[str, Recipe]
     protocols: dict[str, Protocol]
     notes: list[str] = []
+
+    @property
+    def nsd_tolerances(self) -> dict[int, float]:
+        """Label → the tolerance of its surface Dice."""
+        given = self.nsd_tolerance
+        return {label: given[label] if isinstance(given, dict) else given for label in sorted(self.labels)}
+
+    @model_validator(mode="after")
+    def _every_label_has_a_tolerance(self) -> "Dataset":
+        if isinstance(self.nsd_tolerance, dict) and set(self.nsd_tolerance) != set(self.labels):
+            raise ValueError(
+                f"nsd_tolerance is given for labels {sorted(self.nsd_tolerance)}; "
+                f"the data set has {sorted(self.labels)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _gate_names_labels(self) -> "Dataset":
@@ -226,12 +250,20 @@ class Dataset(Model):
 
 
 class Schedule(Model):
-    """Learning-rate schedule over epochs."""
+    """Learning-rate schedule over epochs: constant within one, as papers do, unless ``every`` says step."""
 
-    kind: Literal["constant", "step", "poly", "cosine"] = "constant"
+    kind: Literal["constant", "step", "poly", "cosine", "linear"] = "constant"
+    every: Literal["epoch", "step"] = "epoch"
+    """When the rate changes."""
     step_epochs: PositiveInt | None = None
+    """For ``step``: epochs after which the rate is multiplied by ``gamma``."""
     gamma: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     power: PositiveFloat = 0.9
+    """For ``poly``."""
+    period_epochs: PositiveInt | None = None
+    """For ``cosine``: half a wave, all epochs by default. Where it is shorter, the rate rises again afterwards."""
+    hold_epochs: NonNegativeInt = 0
+    """For ``linear``: epochs before the fall to ``minimum`` begins."""
     minimum: NonNegativeFloat = 0.0
     warmup_steps: NonNegativeInt = 0
 
@@ -260,7 +292,10 @@ class Crop(Model):
 
 
 class Augmentation(Model):
-    """Random changes of a training sample; each ``*_p`` is the probability of applying it."""
+    """Random changes of a training sample; each ``*_p`` is the probability of applying it.
+
+    Where and how a sample is cut out comes first, then noise, gamma, scale and shift of its intensities.
+    """
 
     flip_p: Fraction = 0.0
     """For each axis on its own."""
@@ -272,6 +307,31 @@ class Augmentation(Model):
     scale_p: Fraction = 0.0
     scale: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     """Multiply by 1 plus a value uniform in ±scale."""
+    rotate_p: Fraction = 0.0
+    rotate_degrees: Annotated[
+        list[NonNegativeFloat], BeforeValidator(_three), Field(min_length=3, max_length=3)
+    ] = [
+        30.0,
+        30.0,
+        30.0,
+    ]
+    """Rotate about each axis (D, H, W) by an angle uniform in ±this; one number stands for all. In 2-D the first counts."""
+    zoom_p: Fraction = 0.0
+    zoom: FactorRange = [0.7, 1.4]
+    """Show the objects larger by a factor uniform between these two."""
+    elastic_p: Fraction = 0.0
+    elastic_voxels: NonNegativeFloat = 3.0
+    """Move voxels by a smooth random field whose standard deviation, in voxels, is uniform between 0 and this."""
+    elastic_spacing: Annotated[float, Field(ge=2.0)] = 24.0
+    """Distance of the field's control points in voxels."""
+    label_interpolation: Literal["nearest", "linear"] = "nearest"
+    """Of rotated, zoomed or deformed labels: the nearest voxel's, or that of the largest interpolated share."""
+    noise_p: Fraction = 0.0
+    noise: NonNegativeFloat = 0.1
+    """Add Gaussian noise of a standard deviation uniform between 0 and this."""
+    gamma_p: Fraction = 0.0
+    gamma: FactorRange = [0.7, 1.5]
+    """Raise each channel, scaled to its own range, to a power uniform between these two."""
 
 
 class Inference(Model):
@@ -282,6 +342,10 @@ class Inference(Model):
     overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
     weighting: Literal["constant", "gaussian"] = "constant"
     batch: PositiveInt = 4
+    mirror: Annotated[list[NonNegativeInt], AfterValidator(_distinct)] = []
+    """Axes of the window, 0 the first: predictions are averaged over all ways to mirror it along them."""
+    skip_empty: bool = False
+    """Do not run windows in which each channel holds one value throughout: they are background."""
 
 
 class Training(Model):
@@ -291,22 +355,55 @@ class Training(Model):
     notes: list[str] = []
     epochs: int = Field(ge=1)
     cases_per_step: int = Field(default=1, ge=1)
+    accumulate: PositiveInt = 1
+    """Parts in which a step's crops pass through the network, one after the other; their gradients are added."""
+    when_out_of_memory: Literal["stop", "halve"] = "stop"
+    """``halve``: the next attempt passes parts of half the size. Not for networks with batch normalisation."""
     crop: Crop | None = None
-    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    optimiser: Literal["adamw", "adam", "nadam", "sgd"] = "adamw"
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat = 0.0
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    nesterov: bool = False
+    """Momentum and Nesterov's form of it are for ``sgd``."""
+    betas: Annotated[list[Annotated[float, Field(ge=0.0, lt=1.0)]], Field(min_length=2, max_length=2)] = [
+        0.9,
+        0.999,
+    ]
+    amsgrad: bool = False
+    """Betas are for ``adamw``, ``adam`` and ``nadam``; amsgrad is for the first two."""
     schedule: Schedule = Schedule()
     clip_norm: PositiveFloat | None = None
+    ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """Average the weights over steps with this decay; the averages are validated and saved."""
     augmentation: Augmentation = Augmentation()
     loss: str = "dice_ce"
     loss_options: dict[str, Any] = {}
     precision: Literal["fp32", "bf16"] = "fp32"
+    compile: Literal["default", "reduce-overhead", "max-autotune"] | None = None
+    """Mode of ``torch.compile``; where that fails, the network runs as it is, said in one line."""
+    cuda_graphs: bool = False
+    """Replay a recorded forward and backward pass on a GPU; elsewhere the network runs as it is."""
     threads: PositiveInt | None = None
     """CPU threads of a training by this recipe; ``training_threads`` of config.yaml by default."""
     validate_every: int = Field(default=10, ge=1)
     """Epochs between validations; the last epoch is always validated."""
     inference: Inference = Inference()
+
+    @model_validator(mode="after")
+    def _options_have_their_optimiser(self) -> "Training":
+        if self.nesterov and (self.optimiser != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov is for optimiser sgd with a momentum")
+        if self.amsgrad and self.optimiser not in ("adam", "adamw"):
+            raise ValueError(f"amsgrad is for optimiser adam or adamw, not {self.optimiser}")
+        if self.compile is not None and self.cuda_graphs:
+            raise ValueError(
+                "compile and cuda_graphs are both set; compile: reduce-overhead uses graphs of its own"
+            )
+        crops = self.cases_per_step * (self.crop.per_case if self.crop else 1)
+        if self.accumulate > crops:
+            raise ValueError(f"accumulate is {self.accumulate}, but a step has {crops} crops")
+        return self
 
 
 class Budget(Model):
@@ -368,5 +465,9 @@ class Config(Model):
     seeds: Annotated[list[NonNegativeInt], Field(min_length=1), AfterValidator(_distinct)] = [0]
     training_threads: int = Field(default=2, ge=1)
     """CPU threads of a training: part of a run's identity, whatever ``--cores`` says."""
+    determinism: Literal["strict", "fast"] = "strict"
+    """``strict``: the same bits every time. ``fast``: whatever is quickest on a GPU. Part of a run's identity."""
     mirror: str | None = None
     """Folder with archives under their published names; read before any address."""
+    tracking: Annotated[list[Literal["tensorboard", "dvclive"]], AfterValidator(_distinct)] = []
+    """How trainings can be watched beside their history; no part of a run's identity."""

@@ -89,8 +89,10 @@ def training_under(training: str, budget: str) -> models.Training:
     return load.validate(models.Training, merged(recipe.model_dump(), changes), where=where)
 
 
-def resolve(run: layout.RunName, *, threads: int) -> dict[str, Any]:
+def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -> dict[str, Any]:
     """A run as plain JSON: everything that decides its outcome but data, code and environment.
+
+    ``threads`` and ``determinism`` are those of ``config/config.yaml``.
 
     This, with the cases and digests that the command adds, is ``run.json``: all that ``train`` reads.
     """
@@ -115,6 +117,7 @@ def resolve(run: layout.RunName, *, threads: int) -> dict[str, Any]:
         "fold": run.fold,
         "seed": run.seed,
         "threads": recipe.threads or threads,
+        "determinism": determinism,
         "labels": {str(value): name for value, name in data.labels.items()},
         "network": {
             "name": method.network,

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+#: Voxels that are counted at once; even, so that only the last piece can have a voxel without a neighbour.
+CHUNK = 2**18
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -37,23 +40,45 @@ def check_pair(prediction: np.ndarray, reference: np.ndarray) -> None:
 def count(prediction: np.ndarray, reference: np.ndarray, *, labels: Sequence[int]) -> dict[int, Counts]:
     """The counts of each of ``labels`` in two label maps of one shape, (D, H, W) or (H, W).
 
-    Both maps are read once for all labels. Where both are background nothing is looked up, so that a
-    small object in a large image costs little. Raises :class:`ValueError` for maps of different shape and
-    for values below 0; values that are not in ``labels`` count as background.
+    Both maps are read once for all labels, in pieces that stay in the processor's cache. Raises
+    :class:`ValueError` for maps of different shape and for values below 0; values that are not in
+    ``labels`` count as background.
     """
     check_pair(prediction, reference)
-    seen = np.flatnonzero((prediction != 0) | (reference != 0))
-    found, true = prediction.ravel()[seen], reference.ravel()[seen]
-    width = 1 + max([0, *labels, *(int(part.max()) for part in (found, true) if part.size)])
-    if any(part.size and part.min() < 0 for part in (found, true)):
+    maps = [part.view(np.uint8) if part.dtype == bool else part for part in (prediction, reference)]
+    if any(part.dtype.kind == "i" and part.size and part.min() < 0 for part in maps):
         raise ValueError("a label map holds no negative values")
-    table = np.bincount(true.astype(np.int64) * width + found, minlength=width * width).reshape(width, width)
+    width = 1 + max([0, *labels, *(int(part.max()) for part in maps if part.size)])
+    table = _joint_histogram(*maps, width=width)
     result = {}
     for label in labels:
         tp = int(table[label, label])
         fp, fn = int(table[:, label].sum()) - tp, int(table[label].sum()) - tp
         result[label] = Counts(tp, fp, fn, prediction.size - tp - fp - fn)
     return result
+
+
+def _joint_histogram(prediction: np.ndarray, reference: np.ndarray, *, width: int) -> np.ndarray:
+    """How many voxels have each pair of values: (reference, prediction), ``width`` by ``width``.
+
+    Up to 16 values make a pair of them one byte, and two neighbouring voxels one number of 16 bits: these
+    are counted, which halves the work, and taken apart at the end.
+    """
+    small = width <= 16
+    kind: type[np.integer] = np.uint8 if small else np.int64
+    counts = np.zeros(2**16 if small else width * width, np.int64)
+    true, found = reference.ravel(), prediction.ravel()
+    for start in range(0, true.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        code = true[part].astype(kind, copy=False) * kind(width) + found[part].astype(kind, copy=False)
+        if small and code.size % 2:  # the voxel that is left over, as a pair with background
+            code = np.append(code, np.uint8(0))
+        counts += np.bincount(code.view(np.uint16) if small else code, minlength=counts.size)
+    if small:
+        pairs = counts.reshape(256, 256)
+        counts = (pairs.sum(0) + pairs.sum(1))[: width * width]
+        counts[0] -= true.size % 2
+    return counts.reshape(width, width)
 
 
 def _ratio(part: int, whole: int) -> float | None:

@@ -2,29 +2,38 @@
 
 Policy, with the reason that each row carries:
 
-* both masks empty ("both empty"): the prediction is right; Dice and IoU are 1, precision, recall and
-  HD95 are unknown;
-* prediction empty ("prediction empty"): Dice, IoU and recall are 0, precision is unknown, HD95 is unknown
-  and counts as the worst, the image's diagonal, when cases are averaged;
-* reference empty ("reference empty"): Dice, IoU and precision are 0, recall is unknown, HD95 as above;
-* prediction missing ("prediction missing"): as bad as a result can be: every overlap is 0, accuracy too,
-  HD95 is unknown and counts as the worst; the counts are those of an empty prediction;
-* spacing not known ("no physical spacing"): HD95 and the worst value in millimetres are unknown, those
-  in voxels are as ever.
+* both masks empty ("both empty"): the prediction is right; Dice, IoU and NSD are 1, precision, recall
+  and distances are unknown;
+* prediction empty ("prediction empty"): Dice, IoU, recall and NSD are 0, precision is unknown, distances are
+  unknown and count as the worst, the image's diagonal, when cases are averaged;
+* reference empty ("reference empty"): Dice, IoU, precision and NSD are 0, recall is unknown, distances as above;
+* prediction missing ("prediction missing"): as bad as a result can be: every overlap and NSD are 0, accuracy
+  too, distances are unknown and count as the worst; the counts are those of an empty prediction;
+* spacing not known ("no physical spacing"): distances and the worst value in millimetres are unknown, those
+  in voxels are as ever, and NSD is at a tolerance in voxels.
 
 An unknown value is None, never 0 or infinity; dropping it from a mean would reward a method that finds
-nothing (Reinke et al., Nature Methods 21, 2024; Maier-Hein et al., ibid.).
+nothing (Reinke et al., Nature Methods 21, 2024; Maier-Hein et al., ibid.). The distances are HD95, HD
+(the Hausdorff distance itself) and ASSD (the average symmetric surface distance).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from segtrace.metrics import counts as counting
+from segtrace.metrics.borders import bounding_box
 from segtrace.metrics.counts import Counts
-from segtrace.metrics.surface import border, border_distances, bounding_box, hausdorff
+from segtrace.metrics.surface import (
+    Convention,
+    SurfaceDistances,
+    average_distance,
+    hausdorff,
+    label_distances,
+    surface_overlap,
+)
 
 BOTH_EMPTY = "both empty"
 PREDICTION_EMPTY = "prediction empty"
@@ -47,11 +56,39 @@ class Measures:
     precision: float | None
     recall: float | None
     accuracy: float
+    nsd: float
+    nsd_tolerance_mm: float | None
+    nsd_tolerance_voxel: float | None
     hd95_mm: float | None
     hd95_voxel: float | None
+    hd_mm: float | None
+    hd_voxel: float | None
+    assd_mm: float | None
+    assd_voxel: float | None
     worst_mm: float | None
     worst_voxel: float
     reason: str
+
+
+@dataclass(frozen=True)
+class _Image:
+    """What all labels of a case share."""
+
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...] | None
+    tolerances: Mapping[int, float]
+
+    @property
+    def worst_voxel(self) -> float:
+        """The diagonal in voxels."""
+        return float(np.linalg.norm(np.asarray(self.shape, float)))
+
+    @property
+    def worst_mm(self) -> float | None:
+        """The diagonal in millimetres; None without a physical scale."""
+        if self.spacing_mm is None:
+            return None
+        return float(np.linalg.norm(np.asarray(self.shape, float) * np.asarray(self.spacing_mm)))
 
 
 def measure(
@@ -60,94 +97,89 @@ def measure(
     *,
     labels: Sequence[int],
     spacing_mm: Sequence[float] | None,
+    tolerances: Mapping[int, float],
+    convention: Convention = Convention.BORDER,
 ) -> list[Measures]:
     """The measures of ``labels``, in their order, of two label maps of one shape, (D, H, W) or (H, W).
 
     ``spacing_mm`` is in array order, (z, y, x) or (y, x), or None where there is no physical scale.
+    ``tolerances`` has the NSD's tolerance of each label, in millimetres, or in voxels without a physical scale.
     Raises :class:`ValueError` for maps of different shape, of negative values, or not of whole numbers.
     """
     counting.check_pair(prediction, reference)
-    shape = prediction.shape
+    image = _image(prediction.shape, spacing_mm, labels, tolerances)
     box = bounding_box((prediction != 0) | (reference != 0)) or (slice(0, 1),) * prediction.ndim
     prediction, reference = prediction[box], reference[box]
-    outside = math.prod(shape) - prediction.size  # true negatives of every label
+    outside = math.prod(image.shape) - prediction.size  # true negatives of every label
     inside = counting.count(prediction, reference, labels=labels)
-    found = {label: replace(counts, tn=counts.tn + outside) for label, counts in inside.items()}
-    distances = _hd95(prediction, reference, labels=labels, spacing_mm=spacing_mm)
-    worst = _worst(shape, spacing_mm)
-    return [_row(label, found[label], distances.get(label, (None, None)), worst) for label in labels]
+    units = [(1.0,) * prediction.ndim, *([image.spacing_mm] if image.spacing_mm else [])]
+    voxel, *mm = label_distances(prediction, reference, labels=labels, spacings=units, convention=convention)
+    return [
+        _row(
+            label,
+            replace(inside[label], tn=inside[label].tn + outside),
+            image,
+            voxel=voxel.get(label),
+            mm=mm[0].get(label) if mm else None,
+        )
+        for label in labels
+    ]
 
 
 def missing(
-    reference: np.ndarray, *, labels: Sequence[int], spacing_mm: Sequence[float] | None
+    reference: np.ndarray,
+    *,
+    labels: Sequence[int],
+    spacing_mm: Sequence[float] | None,
+    tolerances: Mapping[int, float],
 ) -> list[Measures]:
     """The measures of a case without a prediction, as :func:`measure`: the worst there are."""
-    worst_mm, worst_voxel = _worst(reference.shape, spacing_mm)
+    image = _image(reference.shape, spacing_mm, labels, tolerances)
     found = counting.count(np.zeros_like(reference), reference, labels=labels)
     return [
-        Measures(
-            label=label,
-            tp=counts.tp,
-            fp=counts.fp,
-            fn=counts.fn,
-            tn=counts.tn,
+        replace(
+            _row(label, counts, image, voxel=None, mm=None),
             dice=0.0,
             iou=0.0,
             precision=0.0,
             recall=0.0,
             accuracy=0.0,
-            hd95_mm=None,
-            hd95_voxel=None,
-            worst_mm=worst_mm,
-            worst_voxel=worst_voxel,
-            reason=_join(PREDICTION_MISSING, NO_SPACING if worst_mm is None else ""),
+            nsd=0.0,
+            reason=_join(PREDICTION_MISSING, "" if image.spacing_mm else NO_SPACING),
         )
         for label, counts in found.items()
     ]
 
 
-def _worst(shape: Sequence[int], spacing_mm: Sequence[float] | None) -> tuple[float | None, float]:
-    """The image's diagonal, (mm, voxels)."""
-    sides = np.asarray(shape, float)
-    in_mm = None if spacing_mm is None else float(np.linalg.norm(sides * np.asarray(spacing_mm, float)))
-    return in_mm, float(np.linalg.norm(sides))
-
-
-def _hd95(
-    prediction: np.ndarray,
-    reference: np.ndarray,
-    *,
-    labels: Sequence[int],
+def _image(
+    shape: tuple[int, ...],
     spacing_mm: Sequence[float] | None,
-) -> dict[int, tuple[float | None, float]]:
-    """Label → HD95 (mm, voxels), for labels that are in both maps."""
-    borders = border(prediction), border(reference)
-    voxels = border_distances(*borders, labels=labels, spacing=(1.0,) * prediction.ndim)
-    cubic = spacing_mm is not None and len(set(spacing_mm)) == 1  # one search serves both units
-    physical = {}
-    if spacing_mm is not None and not cubic:
-        physical = border_distances(*borders, labels=labels, spacing=spacing_mm)
-    result: dict[int, tuple[float | None, float]] = {}
-    for label, found in voxels.items():
-        if found is None:
-            continue
-        in_mm = (
-            found.scaled(float(spacing_mm[0])) if spacing_mm is not None and cubic else physical.get(label)
-        )
-        result[label] = (None if in_mm is None else hausdorff(in_mm), hausdorff(found))
-    return result
+    labels: Sequence[int],
+    tolerances: Mapping[int, float],
+) -> _Image:
+    unset = [label for label in labels if not tolerances.get(label, -1.0) >= 0]
+    if unset:
+        raise ValueError(f"labels {unset} need a tolerance of at least 0, got {dict(tolerances)}")
+    spacing = None if spacing_mm is None else tuple(float(size) for size in spacing_mm)
+    return _Image(shape, spacing, tolerances)
 
 
 def _row(
     label: int,
     counts: Counts,
-    hd95: tuple[float | None, float | None],
-    worst: tuple[float | None, float],
+    image: _Image,
+    *,
+    voxel: SurfaceDistances | None,
+    mm: SurfaceDistances | None,
 ) -> Measures:
     empty = ""
     if not counts.prediction or not counts.reference:
         empty = PREDICTION_EMPTY if counts.reference else REFERENCE_EMPTY if counts.prediction else BOTH_EMPTY
     dice, iou = counting.dice(counts), counting.iou(counts)
+    known, tolerance = image.spacing_mm is not None, image.tolerances[label]
+    scale = mm if known else voxel
+    hd95_mm, hd_mm, assd_mm = _distances(mm)
+    hd95_voxel, hd_voxel, assd_voxel = _distances(voxel)
     return Measures(
         label=label,
         tp=counts.tp,
@@ -159,12 +191,26 @@ def _row(
         precision=counting.precision(counts),
         recall=counting.recall(counts),
         accuracy=counting.accuracy(counts),
-        hd95_mm=hd95[0],
-        hd95_voxel=hd95[1],
-        worst_mm=worst[0],
-        worst_voxel=worst[1],
-        reason=_join(empty, NO_SPACING if worst[0] is None else ""),
+        nsd=surface_overlap(scale, tolerance=tolerance) if scale else float(empty == BOTH_EMPTY),
+        nsd_tolerance_mm=tolerance if known else None,
+        nsd_tolerance_voxel=None if known else tolerance,
+        hd95_mm=hd95_mm,
+        hd95_voxel=hd95_voxel,
+        hd_mm=hd_mm,
+        hd_voxel=hd_voxel,
+        assd_mm=assd_mm,
+        assd_voxel=assd_voxel,
+        worst_mm=image.worst_mm,
+        worst_voxel=image.worst_voxel,
+        reason=_join(empty, "" if known else NO_SPACING),
     )
+
+
+def _distances(found: SurfaceDistances | None) -> tuple[float | None, float | None, float | None]:
+    """HD95, HD and ASSD in the unit of the distances; None where a mask is empty."""
+    if found is None:
+        return None, None, None
+    return hausdorff(found), hausdorff(found, percentile=100), average_distance(found)
 
 
 def _join(*reasons: str) -> str:

@@ -1,8 +1,9 @@
-"""Segmenting a run's cases, one in memory at a time, so that a killed job goes on where it stopped.
+"""Segmenting a run's cases, so that a killed job goes on where it stopped.
 
-Of each case, the class probabilities on the prepared grid go to ``write`` (:mod:`segtrace.predict.export`
-is the one for files), and then a record says which bytes were written and what they were made from. A
-case whose record or row holds and whose file has these bytes is not segmented again.
+Of each case, the label map goes to ``write`` (:mod:`segtrace.predict.export` is the one for files), and then a
+record says which bytes were written and what they were made from. A case whose record or row holds and whose
+file has these bytes is not segmented again. While one case is computed, the next is read and the one before
+is written (:mod:`segtrace.predict.pipeline`).
 """
 
 import shutil
@@ -13,21 +14,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from segtrace import checkpoint, device, networks, store
+from segtrace import device, store
 from segtrace.digests import digest
 from segtrace.errors import SegtraceError, raise_all
 from segtrace.files import read_json, sha256_file, write_json
 from segtrace.geometry import Grid
+from segtrace.predict import pipeline
+from segtrace.predict.inference import inference_of, labels_of, load_network, memory_told, on_device
 from segtrace.progress import progress
-from segtrace.sliding import predict_logits
 
 #: Folder of the per-case records of a job that is not finished.
 RECORDS = ".records"
 
-#: Writes one case: (file, probabilities (K, D, H, W) or (K, H, W), the case's record in the store).
+#: Writes one case: (file, label map (D, H, W) or (H, W) on the grid of ``TARGETS``, the case's record in the store).
 Writer = Callable[[Path, np.ndarray, Mapping[str, Any]], None]
+#: Grid of a variant → the grid on which its labels are computed: the native one up to the order of axes.
+TARGETS = {"native": "oriented_grid", "prepared": "prepared_grid"}
 
 
 @dataclass(frozen=True)
@@ -38,19 +41,6 @@ class Job:
     file: str
     digest: str
     prepared_digest: str
-
-
-def inference_of(run: Mapping[str, Any]) -> dict[str, Any]:
-    """How a run's images are segmented: arguments of :func:`segtrace.sliding.predict_logits`."""
-    training = run["training"]
-    inference, crop = training["inference"], training["crop"]
-    return {
-        "window": inference["window"] or (crop["size"] if crop else None),
-        "overlap": inference["overlap"],
-        "weighting": inference["weighting"],
-        "batch": inference["batch"],
-        "precision": training["precision"],
-    }
 
 
 def job_of(
@@ -77,36 +67,6 @@ def job_of(
     ]
     ending = ".nii.gz" if len(record["native_grid"]["size"]) == 3 else ".png"
     return Job(case, case + ending, digest(made_from), record["digest"])
-
-
-def load_network(run: Mapping[str, Any], weights: Path) -> nn.Module:
-    """The run's network with its trained weights, on the CPU."""
-    spec = run["network"]
-    network = networks.create(
-        spec["name"],
-        in_channels=spec["in_channels"],
-        out_channels=spec["out_channels"],
-        spatial_dims=spec["spatial_dims"],
-        **spec["options"],
-    )
-    checkpoint.load_weights(weights, network)
-    return network.eval()
-
-
-def probabilities(
-    network: nn.Module, image: np.ndarray, *, inference: Mapping[str, Any], on: torch.device
-) -> np.ndarray:
-    """Class probabilities, float32 (K, D, H, W) or (K, H, W), of an image (C, D, H, W) or (C, H, W).
-
-    ``network`` lies on the device ``on``. Raises :class:`SegtraceError` if they are not finite.
-    """
-    logits = predict_logits(network, image, device=on, **inference)
-    result = torch.softmax(logits, dim=0)
-    if not bool(torch.isfinite(result).all()):
-        raise SegtraceError(
-            "the network's output is not finite; its weights are unfit or precision is too low"
-        )
-    return result.cpu().numpy()
 
 
 def rows_that_hold(
@@ -166,12 +126,15 @@ def predict_cases(
     weights: Path,
     folder: Path,
     write: Writer,
+    grid: str = "native",
     rows: Sequence[Mapping[str, Any]] = (),
+    threaded: bool = True,
 ) -> list[dict[str, Any]]:
     """Segment the cases that need it into ``folder``; the rows of the ``predictions`` table, in the order of ``jobs``.
 
-    ``rows`` are those of an earlier table. The network is loaded only if a case needs it. A case that
-    cannot be segmented does not stop the others; all are listed in one :class:`SegtraceError` at the end.
+    ``grid`` is ``native`` or ``prepared``, and ``rows`` are those of an earlier table. The network is loaded only
+    if a case needs it. A case that cannot be segmented does not stop the others; all are listed in one
+    :class:`SegtraceError` at the end. Unless ``threaded``, reading and writing wait for each other.
     """
     held = rows_that_hold(jobs, folder=folder, rows=rows)
     waiting = [job for job in jobs if job.case not in held]
@@ -180,7 +143,16 @@ def predict_cases(
     if waiting:
         device.be_deterministic(threads=run["threads"])
         with device.lease(threads=run["threads"], what="predicting") as on:
-            held |= _segment(waiting, run=run, weights=weights, folder=folder, write=write, on=on)
+            held |= _segment(
+                waiting,
+                run=run,
+                weights=weights,
+                folder=folder,
+                write=write,
+                grid=grid,
+                on=on,
+                threaded=threaded,
+            )
     return [held[job.case] for job in jobs]
 
 
@@ -191,42 +163,50 @@ def _segment(
     weights: Path,
     folder: Path,
     write: Writer,
+    grid: str,
     on: torch.device,
+    threaded: bool,
 ) -> dict[str, dict[str, Any]]:
-    network, inference = load_network(run, weights).to(on), inference_of(run)
-    if on.type == "cpu" and inference["precision"] == "bf16":
-        # measured on a CPU with bfloat16 units: 2-D takes a third of the time, 3-D three quarters
-        flat = run["network"]["spatial_dims"] == 2
-        network = network.to(memory_format=torch.channels_last if flat else torch.channels_last_3d)
-    done, problems = {}, []
+    inference = inference_of(run)
+    network = on_device(
+        load_network(run, weights),
+        on,
+        precision=inference["precision"],
+        spatial_dims=run["network"]["spatial_dims"],
+    )
+
+    def compute(
+        job: Job, opened: tuple[np.ndarray, Mapping[str, Any]]
+    ) -> tuple[np.ndarray, Mapping[str, Any]]:
+        image, record = opened
+        prepared, target = (Grid.from_json(record[name]) for name in ("prepared_grid", TARGETS[grid]))
+        with memory_told(f"{run['run']}, case {job.case}", run=run, on=on):
+            labels = labels_of([network], image, inference=inference, on=on, prepared=prepared, target=target)
+        return labels, record
+
+    def store_row(job: Job, made: tuple[np.ndarray, Mapping[str, Any]]) -> dict[str, Any]:
+        write(folder / job.file, *made)
+        sha256 = sha256_file(folder / job.file)
+        row = {"case": job.case, "file": job.file, "sha256": sha256, "digest": job.digest}
+        write_json(folder / RECORDS / f"{job.case}.json", row)
+        return row
+
     with progress(f"predict {run['run']}", len(jobs)) as bar:
-        for job in jobs:
-            try:
-                image, record = _open(job, run)
-                write(folder / job.file, probabilities(network, image, inference=inference, on=on), record)
-            except SegtraceError as error:
-                problems.append(f"case {job.case}: {error}")
-            except torch.OutOfMemoryError as error:
-                raise SegtraceError(
-                    f"{run['run']}, case {job.case}: out of memory on {on} ({error}); lower inference.batch or "
-                    f"inference.window in config/training/{run['training_name']}.yaml"
-                ) from None
-            else:
-                row = {
-                    "case": job.case,
-                    "file": job.file,
-                    "sha256": sha256_file(folder / job.file),
-                    "digest": job.digest,
-                }
-                write_json(folder / RECORDS / f"{job.case}.json", row)
-                done[job.case] = row
-            bar.advance()
+        done, problems = pipeline.run(
+            jobs,
+            read=lambda job: _open(job, run),
+            compute=compute,
+            write=store_row,
+            name=lambda job: f"case {job.case}",
+            advance=bar.advance,
+            threaded=threaded,
+        )
     raise_all(
         problems,
         heading=f"predict {run['run']}",
         remedy="Mend these cases and run again; the others are kept.",
     )
-    return done
+    return {jobs[position].case: row for position, row in done.items()}
 
 
 def _open(job: Job, run: Mapping[str, Any]) -> tuple[np.ndarray, Mapping[str, Any]]:
@@ -241,7 +221,7 @@ def _open(job: Job, run: Mapping[str, Any]) -> tuple[np.ndarray, Mapping[str, An
             f"{folder}/{job.case}: image of shape {opened.image.shape}, the run expects "
             f"{network['in_channels']} channels in {network['spatial_dims']}-D"
         )
-    return opened.image, opened.record
+    return np.array(opened.image), opened.record
 
 
 def stored_grids(record: Mapping[str, Any]) -> tuple[Grid, Grid, Grid]:

@@ -62,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
             weights=weights,
             folder=folder,
             write=export.WRITERS[variant.grid],
+            grid=variant.grid,
             rows=_earlier(table),
         )
         tables.write("predictions", rows, table)

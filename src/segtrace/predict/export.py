@@ -1,9 +1,8 @@
-"""From class probabilities on the prepared grid to a label map file on the native or the prepared grid.
+"""From a label map on the oriented or the prepared grid to a file on the native or the prepared grid.
 
-The way back is that of ``prepare`` in reverse: linear interpolation of each class onto the oriented
-grid, then an exact permutation and flip of axes onto the native one. Where nothing was resampled, no voxel
-is interpolated. Interpolating probabilities instead of labels keeps borders smooth and small labels alive
-(Isensee et al., nnU-Net, Nature Methods 18 (2021), resample softmax outputs likewise).
+The way back is that of ``prepare`` in reverse: after :mod:`segtrace.predict.restore` has interpolated onto the
+oriented grid, an exact permutation and flip of axes leads to the native one. Where nothing was resampled, no
+voxel is interpolated.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,91 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from segtrace import images
 from segtrace.errors import SegtraceError
 from segtrace.geometry import Grid, format_numbers
 from segtrace.predict.cases import stored_grids
-
-#: Elements of two direction matrices that differ by less than this are the same.
-SAME_DIRECTION = 1e-4
-#: How far outside the prepared field of view, in prepared voxels, a voxel still has its edge's value:
-#: rounding the size to whole voxels can cut off this much.
-EDGE_VOXELS = 0.5
+from segtrace.predict.restore import SAME_DIRECTION
 
 
-def write_native(path: Path, probabilities: np.ndarray, record: Mapping[str, Any]) -> None:
-    """Write the most probable label on the native grid; ``probabilities`` are (K, D, H, W) or (K, H, W)."""
-    prepared, oriented, native = stored_grids(record)
-    label = reorder(labels_on(probabilities, prepared, oriented), oriented, native)
-    images.write_label(path, label, native)
+def write_native(path: Path, label: np.ndarray, record: Mapping[str, Any]) -> None:
+    """Write a label map (D, H, W) or (H, W), uint8 on the oriented grid of a case's ``record``, on its native grid."""
+    _, oriented, native = stored_grids(record)
+    images.write_label(path, reorder(label, oriented, native), native)
 
 
-def write_prepared(path: Path, probabilities: np.ndarray, record: Mapping[str, Any]) -> None:
-    """Write the most probable label on the prepared grid, as :func:`write_native`."""
-    grid = stored_grids(record)[0]
-    images.write_label(path, labels_on(probabilities, grid, grid), grid)
+def write_prepared(path: Path, label: np.ndarray, record: Mapping[str, Any]) -> None:
+    """Write a label map on the prepared grid as it is."""
+    images.write_label(path, label, stored_grids(record)[0])
 
 
 WRITERS = {"native": write_native, "prepared": write_prepared}
 
 
-def labels_on(probabilities: np.ndarray, prepared: Grid, target: Grid) -> np.ndarray:
-    """The most probable label on ``target``, uint8 (D, H, W) or (H, W); of equal ones, the lowest.
-
-    ``probabilities`` are (K, D, H, W) or (K, H, W) on ``prepared``; ``target`` has the same direction. Each
-    class is sampled linearly, one at a time, so that memory does not grow with the classes. Voxels
-    outside the prepared field of view are background.
-    """
-    if probabilities.shape[1:] != prepared.array_shape:
-        raise SegtraceError(
-            f"probabilities of shape {probabilities.shape} do not fit the prepared grid of size {format_numbers(prepared.size)}"
-        )
-    if prepared == target:
-        return probabilities.argmax(axis=0).astype(np.uint8)
-    winner = np.zeros(target.array_shape, np.uint8)
-    best: np.ndarray | None = None
-    for label, share in enumerate(probabilities):
-        sampled = _sample(share, prepared, target)
-        if best is None:
-            best = sampled
-            continue
-        ahead = sampled > best
-        winner[ahead] = label
-        np.maximum(best, sampled, out=best)
-    for axis, inside in enumerate(_covered(prepared, target)):
-        winner[(slice(None),) * axis + (~inside,)] = 0
-    return winner
-
-
-def _sample(share: np.ndarray, grid: Grid, target: Grid) -> np.ndarray:
-    resampler = sitk.ResampleImageFilter()
-    resampler.SetSize(target.size)
-    resampler.SetOutputSpacing(target.spacing_mm)
-    resampler.SetOutputOrigin(target.origin_mm)
-    resampler.SetOutputDirection(target.direction)
-    resampler.SetInterpolator(sitk.sitkLinear)
-    resampler.SetUseNearestNeighborExtrapolator(True)
-    image = images.from_array(np.ascontiguousarray(share, dtype=np.float32), grid)
-    return sitk.GetArrayFromImage(resampler.Execute(image))
-
-
-def _covered(prepared: Grid, target: Grid) -> Sequence[np.ndarray]:
-    """For each array axis of ``target``, which of its positions lie in the prepared field of view."""
-    n = prepared.dimensions
-    if np.abs(np.subtract(prepared.direction, target.direction)).max() > SAME_DIRECTION:
-        raise ValueError(f"grids of different direction: {prepared.direction} and {target.direction}")
-    direction = np.asarray(target.direction, float).reshape(n, n)
-    offset = direction.T @ np.subtract(target.origin_mm, prepared.origin_mm)  # mm along the index axes
-    result = []
-    for axis in reversed(range(n)):
-        place = (offset[axis] + np.arange(target.size[axis]) * target.spacing_mm[axis]) / prepared.spacing_mm[
-            axis
-        ]
-        reach = 0.5 + EDGE_VOXELS + 1e-6
-        result.append((place >= -reach) & (place <= prepared.size[axis] - 1 + reach))
-    return result
+def label_bytes(ending: str, label: np.ndarray, grid: Grid) -> bytes:
+    """The bytes of the file with that ``ending`` that :func:`segtrace.images.write_label` writes."""
+    return images.png_bytes(label) if ending == ".png" else images.nifti_bytes(label, grid)
 
 
 def reorder(array: np.ndarray, source: Grid, target: Grid) -> np.ndarray:

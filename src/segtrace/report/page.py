@@ -49,6 +49,7 @@ def build(subject: Subject) -> str:
         scripts={name: Markup(text) for name, text in scripts.items()},
         tables=scores.summary_tables(subject, results),
         aggregation=aggregation.POLICY,
+        tolerances=scores.tolerances(subject, results),
         notes=results.notes,
         missing=scores.missing_cases(results),
         points=point_charts,

@@ -12,11 +12,16 @@ from segtrace.report.subject import Subject
 HEADINGS = {
     "dice": ("Dice", "↑", 3),
     "iou": ("IoU", "↑", 3),
+    "hd95_mm": ("HD95 (mm)", "↓", 2),
+    "hd95_voxel": ("HD95 (voxels)", "↓", 2),
+    "nsd": ("NSD", "↑", 3),
+    "assd_mm": ("ASSD (mm)", "↓", 2),
+    "assd_voxel": ("ASSD (voxels)", "↓", 2),
+    "hd_mm": ("HD (mm)", "↓", 2),
+    "hd_voxel": ("HD (voxels)", "↓", 2),
     "precision": ("Precision", "↑", 3),
     "recall": ("Recall", "↑", 3),
     "accuracy": ("Accuracy", "↑", 4),
-    "hd95_mm": ("HD95 (mm)", "↓", 2),
-    "hd95_voxel": ("HD95 (voxels)", "↓", 2),
 }
 
 
@@ -87,41 +92,55 @@ def number(value: float | None, decimals: int) -> str:
 
 
 def summary_tables(subject: Subject, results: Results) -> list[dict[str, Any]]:
-    """One table a label: methods down, metrics across, ready to be laid out."""
-    found = {(row["method"], row["label"], row["metric"]): row for row in results.summary}
-    shown = [
-        metric
-        for metric in HEADINGS
-        if any(row["metric"] == metric and row["cases"] for row in results.summary)
+    """For each label the table of the first metrics and, under ``more``, that of the others, ready to be laid out."""
+    valued = {row["metric"] for row in results.summary if row["cases"]}
+    shown = [metric for metric in HEADINGS if metric in valued]
+    first = [metric for metric in shown if metric in aggregation.first_metrics(valued)]
+    others = [metric for metric in shown if metric not in first]
+    return [
+        _table(subject, results, label, name, first) | {"more": _table(subject, results, label, name, others)}
+        for label, name in subject.labels.items()
     ]
-    made = []
-    for label, name in subject.labels.items():
-        rows = []
-        constant = {}
-        for method, configured in subject.methods.items():
-            cells = []
-            for metric in shown:
-                row, decimals = found[method, label, metric], HEADINGS[metric][2]
-                if row["constant"] == row["constant"]:
-                    constant[metric] = number(row["constant"], decimals)
-                cells.append(
-                    {
-                        "metric": metric,
-                        "mean": number(row["mean"], decimals),
-                        "sd": number(row["sd"], decimals),
-                        "order": "" if row["mean"] != row["mean"] else repr(float(row["mean"])),
-                        "title": _spread(row, decimals),
-                        "counts": _counts(row),
-                    }
-                )
-            cases = {found[method, label, metric]["cases"] for metric in shown[:1]}
-            rows.append(
-                {"method": method, "title": configured.title, "cases": max(cases, default=0), "cells": cells}
+
+
+def _table(subject: Subject, results: Results, label: int, name: str, shown: list[str]) -> dict[str, Any]:
+    """One table of a label: methods down, the metrics ``shown`` across."""
+    found = {(row["method"], row["metric"]): row for row in results.summary if row["label"] == label}
+    rows = []
+    constant = {}
+    for method, configured in subject.methods.items():
+        cells = []
+        for metric in shown:
+            row, decimals = found[method, metric], HEADINGS[metric][2]
+            if row["constant"] == row["constant"]:
+                constant[metric] = number(row["constant"], decimals)
+            cells.append(
+                {
+                    "metric": metric,
+                    "mean": number(row["mean"], decimals),
+                    "sd": number(row["sd"], decimals),
+                    "order": "" if row["mean"] != row["mean"] else repr(float(row["mean"])),
+                    "title": _spread(row, decimals),
+                    "counts": _counts(row),
+                }
             )
-        headings = [{"metric": m, "name": HEADINGS[m][0], "arrow": HEADINGS[m][1]} for m in shown]
-        footer = [constant.get(metric, "") for metric in shown]
-        made.append({"label": label, "name": name, "headings": headings, "rows": rows, "constant": footer})
-    return made
+        rows.append({"method": method, "title": configured.title, "cells": cells})
+    headings = [{"metric": m, "name": HEADINGS[m][0], "arrow": HEADINGS[m][1]} for m in shown]
+    footer = [constant.get(metric, "") for metric in shown]
+    return {"label": label, "name": name, "headings": headings, "rows": rows, "constant": footer}
+
+
+def tolerances(subject: Subject, results: Results) -> str:
+    """The tolerances of NSD as the scores have them, in words: '1 mm', or '1 mm (spleen), 2 mm (liver)'."""
+    found: dict[str, list[str]] = {}
+    for label in sorted(subject.dataset.labels):
+        row = next(row for row in results.scores if row["label"] == label)
+        mm, voxel = row["nsd_tolerance_mm"], row["nsd_tolerance_voxel"]
+        text = f"{mm:g} mm" if mm == mm else f"{voxel:g} {'voxel' if voxel == 1 else 'voxels'}"
+        found.setdefault(text, []).append(subject.dataset.labels[label])
+    if len(found) == 1:
+        return next(iter(found))
+    return ", ".join(f"{text} ({', '.join(names)})" for text, names in found.items())
 
 
 def _spread(row: dict[str, Any], decimals: int) -> str:

@@ -43,7 +43,8 @@ class Job:
     """All that one case's scoring needs; plain enough to cross a process boundary.
 
     ``prediction`` is the label map and ``sha256`` its recorded checksum; both are None where the case was
-    never segmented. ``keys`` are the columns that name the run and the variant.
+    never segmented. ``tolerances`` are those of the surface Dice by label, in millimetres, or in voxels where
+    the spacing is not known. ``keys`` are the columns that name the run and the variant.
     """
 
     case: str
@@ -52,6 +53,7 @@ class Job:
     reference: Native | Prepared
     labels: tuple[int, ...]
     spacing_known: bool
+    tolerances: Mapping[int, float]
     keys: Mapping[str, Any]
 
 
@@ -66,10 +68,18 @@ def score_case(job: Job) -> list[dict[str, Any]]:
         reference, grid = read_reference(job)
         spacing = grid.array_spacing_mm if job.spacing_known else None
         if job.prediction is None or not job.prediction.is_file():
-            found = measures.missing(reference, labels=job.labels, spacing_mm=spacing)
+            found = measures.missing(
+                reference, labels=job.labels, spacing_mm=spacing, tolerances=job.tolerances
+            )
         else:
             prediction = read_prediction(job, grid)
-            found = measures.measure(prediction, reference, labels=job.labels, spacing_mm=spacing)
+            found = measures.measure(
+                prediction,
+                reference,
+                labels=job.labels,
+                spacing_mm=spacing,
+                tolerances=job.tolerances,
+            )
     except SegtraceError as error:
         raise SegtraceError(f"case {job.case}: {error}") from None
     return [{**job.keys, "case": job.case, **asdict(row)} for row in found]

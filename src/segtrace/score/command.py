@@ -104,6 +104,7 @@ def _jobs(name: "RunName", variant: "Variant", data: "Dataset", chosen: list[str
             reference=references[case],
             labels=tuple(sorted(data.labels)),
             spacing_known=data.spacing_known,
+            tolerances=data.nsd_tolerances,
             keys=keys,
         )
         for case in chosen

@@ -259,12 +259,15 @@ def configuration(job: Job, config: models.Config) -> Any:
             )
             return protocol.model_dump(mode="json", exclude={"source"})
         case "train":
-            return runs.resolve(jobs.run_of(job), threads=config.training_threads)
+            return runs.resolve(
+                jobs.run_of(job), threads=config.training_threads, determinism=config.determinism
+            )
         case "predict":
+            # however a run was trained, it predicts strictly; that its weights are others is an input
             resolved = runs.resolve(jobs.run_of(job), threads=config.training_threads)
             return {**resolved, "variant": str(jobs.variant_of(job))}
         case "score":
-            keys = _keys(jobs.dataset_of(job), ("labels", "spacing_known", "options"))
+            keys = _keys(jobs.dataset_of(job), ("labels", "spacing_known", "nsd_tolerance", "options"))
             return {**keys, "variant": str(jobs.variant_of(job))}
         case "compare" | "report":
             return _shown(job.name, config)

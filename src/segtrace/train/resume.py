@@ -1,23 +1,67 @@
 """The state of an interrupted training: all that is needed to go on as if nothing had happened.
 
-A state is one safetensors file in ``<run folder>/resume``: weights, optimiser, best weights so far, the
-running loss, and in its metadata the position, the history and the identity of the run. Random numbers
-need no saving, since they are functions of the position. The last two states are kept; a damaged one,
-or one of another run identity, is dropped with a line.
+A state is one safetensors file in ``<run folder>/resume``: weights, their running average, optimiser, best
+weights so far, the running loss, and in its metadata the position, the history and the identity of the run.
+Random numbers need no saving, since they are functions of the position. The last two states are kept; a
+damaged one is dropped with a line, and so are those of another run identity.
 """
 
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segtrace import checkpoint
 from segtrace.errors import SegtraceError
+from segtrace.train.step import Learner
 
 KEPT = 2
+
+
+@dataclass
+class State:
+    """Where a training stands; with the learner's tensors, all that a resumed one needs."""
+
+    position: dict[str, Any]
+    """epoch, index (steps taken in it), step (of all), history, best_epoch, best_dice: plain JSON."""
+    loss_sum: Tensor
+    """Of the epoch's steps so far, on the device."""
+    best: dict[str, Tensor] | None = None
+    """The weights of the best validation so far."""
+
+
+class Saver:
+    """Writes a state every so many seconds, or every so many steps where that is given."""
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: str,
+        learner: Learner,
+        state: State,
+        *,
+        seconds: float,
+        steps: int | None,
+    ) -> None:
+        self.folder, self.identity, self.learner, self.state = folder, identity, learner, state
+        self.seconds, self.steps = seconds, steps
+        self._saved = time.monotonic()
+
+    def save_if_due(self, *, first: Callable[[], None] = lambda: None, epoch_ended: bool = False) -> None:
+        """Save where it is time to, after ``first`` has found the state good; at an epoch's end, with steps, always."""
+        if self.steps:
+            due = epoch_ended or self.state.position["step"] % self.steps == 0
+        else:
+            due = time.monotonic() - self._saved > self.seconds
+        if due:
+            first()
+            save(self.folder, identity=self.identity, learner=self.learner, state=self.state)
+            self._saved = time.monotonic()
 
 
 def _states(folder: Path) -> list[Path]:
@@ -40,21 +84,15 @@ def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def save(
-    folder: Path,
-    *,
-    identity: str,
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    best: Mapping[str, Tensor] | None,
-    loss_sum: Tensor,
-    position: Mapping[str, Any],
-) -> Path:
-    """Write a state; ``position`` is JSON with the key ``step``. Older states than the last two are removed."""
-    tensors = {f"weights.{name}": value for name, value in network.state_dict().items()}
-    tensors |= {f"best.{name}": value for name, value in (best or {}).items()}
-    tensors |= _optimiser_tensors(optimiser)
-    tensors["loss_sum"] = loss_sum
+def save(folder: Path, *, identity: str, learner: Learner, state: State) -> Path:
+    """Write a state. Older states than the last two are removed."""
+    position = state.position
+    tensors = {f"weights.{name}": value for name, value in learner.network.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in (state.best or {}).items()}
+    if learner.average is not None:
+        tensors |= {f"average.{name}": value for name, value in learner.average.state_dict().items()}
+    tensors |= _optimiser_tensors(learner.optimiser)
+    tensors["loss_sum"] = state.loss_sum
     path = folder / "resume" / f"state-{position['step']:09d}-{position['epoch']:06d}.safetensors"
     checkpoint.save(path, tensors, metadata={"identity": identity, "position": dict(position)})
     for old in _states(folder)[KEPT:]:
@@ -62,10 +100,8 @@ def save(
     return path
 
 
-def load(
-    folder: Path, *, identity: str, network: nn.Module, optimiser: torch.optim.Optimizer
-) -> tuple[dict[str, Any], dict[str, Tensor] | None, Tensor] | None:
-    """Put the newest sound state of this identity in place: (position, best weights, loss sum), or None."""
+def load(folder: Path, *, identity: str, learner: Learner, state: State) -> bool:
+    """Put the newest sound state of this identity into ``learner`` and ``state``; whether there was one."""
     for path in _states(folder):
         try:
             metadata = checkpoint.read_metadata(path)
@@ -75,25 +111,34 @@ def load(
                     flush=True,
                 )
                 discard(folder)
-                return None
+                return False
             tensors, metadata = checkpoint.load(path)
         except SegtraceError as error:
             print(f"{error} (the state is dropped)", flush=True)
             path.unlink()
             continue
-        network.load_state_dict(_under(tensors, "weights."))
-        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-        states: dict[int, dict[str, Tensor]] = {}
-        for name, value in _under(tensors, "optimiser.").items():
-            index, _, key = name.partition(".")
-            parameter = parameters[int(index)]
-            if value.shape == parameter.shape:
-                # the fused optimisers walk memory, so a moment must lie in memory as its parameter does
-                value = torch.empty_like(parameter, requires_grad=False).copy_(value)
-            states.setdefault(int(index), {})[key] = value
-        optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
-        return metadata["position"], _under(tensors, "best.") or None, tensors["loss_sum"]
-    return None
+        learner.network.load_state_dict(_under(tensors, "weights."))
+        if learner.average is not None:
+            learner.average.load_state_dict(_under(tensors, "average."))
+        _put(learner.optimiser, _under(tensors, "optimiser."))
+        state.position, state.best = metadata["position"], _under(tensors, "best.") or None
+        state.loss_sum.copy_(tensors["loss_sum"])
+        return True
+    return False
+
+
+def _put(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put saved moments and counters into an optimiser."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    states: dict[int, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        index, _, key = name.partition(".")
+        parameter = parameters[int(index)]
+        if value.shape == parameter.shape:
+            # the fused optimisers walk memory, so a moment must lie in memory as its parameter does
+            value = torch.empty_like(parameter, requires_grad=False).copy_(value)
+        states.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

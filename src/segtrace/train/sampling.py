@@ -1,29 +1,47 @@
 """What a training sample looks like: a function of (seed, epoch, case, draw) and of nothing else.
 
-Random numbers come from a counter-based generator (Philox) keyed by a hash of these four, so neither
-order nor workers, devices or restarts change a sample. Its parameters are drawn apart from their
-application and are plain JSON: any sample can be written down and replayed.
+A sample's parameters are drawn here, apart from their application (:mod:`segtrace.train.augment`), and are
+plain JSON: any sample can be written down and replayed.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from segtrace.train.randomness import key_of, uniforms
+
 Parameters = dict[str, Any]
+#: Numbers drawn for each sample. Each has its place, needed or not, so that switching one augmentation leaves
+#: the others as they were; the last ones are spare.
+WIDTH = 32
 
 
-def key_of(*parts: Any) -> int:
-    """A 128-bit number from a hash of ``parts`` (JSON values)."""
-    text = json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
+@dataclass(frozen=True)
+class Labelled:
+    """Where a label map, (D, H, W) or (H, W), has labels: counted row by row, so that few bytes are kept."""
 
+    label: np.ndarray
+    before: np.ndarray
+    """Labelled voxels before each row (last axis), and after the last: int64, one more than there are rows."""
 
-def torch_seed(*parts: Any) -> int:
-    """A 63-bit seed from a hash of ``parts``."""
-    return key_of(*parts) >> 65
+    @classmethod
+    def of(cls, label: np.ndarray) -> "Labelled":
+        """Count the labelled voxels of each row."""
+        counts = np.count_nonzero(label, axis=-1).ravel()
+        return cls(label, np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]))
+
+    def voxel(self, fraction: float, *, foreground: bool) -> int:
+        """The flat index at ``fraction`` of the labelled voxels, or of the others; of all, if there are none of these."""
+        count, voxels, width = int(self.before[-1]), self.label.size, self.label.shape[-1]
+        if (count if foreground else voxels - count) == 0:
+            return int(fraction * voxels)
+        before = self.before if foreground else np.arange(len(self.before)) * width - self.before
+        rank = int(fraction * int(before[-1]))
+        row = int(np.searchsorted(before, rank, side="right")) - 1
+        values = self.label[np.unravel_index(row, self.label.shape[:-1])] != 0
+        return row * width + int(np.flatnonzero(values == foreground)[rank - int(before[row])])
 
 
 def epoch_order(seed: int, epoch: int, cases: Sequence[str]) -> list[str]:
@@ -36,77 +54,75 @@ def draw(
     seed: int,
     epoch: int,
     case: str,
-    number: int,
-    shape: Sequence[int],
-    foreground: np.ndarray,
+    count: int,
+    labelled: Labelled,
     crop: Mapping[str, Any] | None,
     augmentation: Mapping[str, Any],
-) -> Parameters:
-    """Draw the parameters of sample ``number`` of a case in an epoch.
+) -> list[Parameters]:
+    """Draw the parameters of samples 0 to ``count`` - 1 of a case in an epoch; sample i does not depend on ``count``.
 
-    ``shape`` is the case's (D, H, W) or (H, W); ``foreground`` holds the flat indices of its labelled
-    voxels, ascending. With a crop, the centre is a voxel drawn from the foreground or the background by
-    the crop's weights, moved so that the crop lies inside the image. Where the image is smaller, it is
-    centred and padded with edge values.
+    With a crop, the centre is a voxel drawn from the labelled or the other voxels by the crop's weights,
+    moved so that the crop lies inside the image. Where the image is smaller, it is centred and padded with
+    edge values. ``crop`` and ``augmentation`` are :class:`segtrace.config.models.Crop` and ``Augmentation`` as
+    mappings.
     """
-    random = np.random.Generator(np.random.Philox(key=key_of("sample", seed, epoch, case, number)))
-    # every number is drawn, needed or not, so that switching one augmentation leaves the others as they were
-    use_foreground, centre = random.random(2)
-    flips = random.random(len(shape))
-    rotate, quarter, shift_now, scale_now = random.random(4)
-    shift, scale = random.uniform(-1, 1, 2)
-    size = list(shape) if crop is None else list(crop["size"])
-    start = [0] * len(size)
-    if crop is not None:
-        wanted = use_foreground * (crop["foreground"] + crop["background"]) < crop["foreground"]
-        voxel = _voxel(centre, foreground, int(np.prod(shape)), from_foreground=wanted)
-        middle = np.unravel_index(voxel, tuple(shape))
-        start = [
-            int(np.clip(m - s // 2, 0, n - s)) if n >= s else -((s - n) // 2)
-            for m, s, n in zip(middle, size, shape, strict=True)
-        ]
+    table = uniforms(count, WIDTH, key=key_of("sample", seed, epoch, case))
+    return [
+        {"case": case, "epoch": epoch, "draw": number}
+        | _place(row, labelled, crop)
+        | _change(row, labelled.label.ndim, crop or {"size": labelled.label.shape}, augmentation)
+        for number, row in enumerate(table.tolist())
+    ]
+
+
+def _place(row: Sequence[float], labelled: Labelled, crop: Mapping[str, Any] | None) -> Parameters:
+    """Size and first voxel of the crop."""
+    shape = labelled.label.shape
+    if crop is None:
+        return {"size": list(shape), "start": [0] * len(shape)}
+    wanted = row[0] * (crop["foreground"] + crop["background"]) < crop["foreground"]
+    rest, middle = labelled.voxel(row[1], foreground=wanted), list[int]()
+    for side in reversed(shape):
+        rest, place = divmod(rest, side)
+        middle.insert(0, place)
+    size = list(crop["size"])
+    start = [
+        min(max(m - s // 2, 0), n - s) if n >= s else -((s - n) // 2)
+        for m, s, n in zip(middle, size, shape, strict=True)
+    ]
+    return {"size": size, "start": start}
+
+
+def _change(
+    row: Sequence[float], axes: int, crop: Mapping[str, Any], augmentation: Mapping[str, Any]
+) -> Parameters:
+    """What is done to the crop. Neutral values stand for what is not done."""
+
+    def happens(place: int, name: str) -> bool:
+        return row[place] < augmentation[name]
+
+    def around(place: int) -> float:
+        return 2 * row[place] - 1
+
+    def between(place: int, low: float, high: float) -> float:
+        return low + row[place] * (high - low)
+
     # a quarter turn changes the shape of a crop that is not square in its last two axes: only half turns then
-    turns = 1 + int(quarter * 3) if size[-1] == size[-2] else 2
+    turns = 1 + int(row[6] * 3) if crop["size"][-1] == crop["size"][-2] else 2
+    planes = 3 if axes == 3 else 1
     return {
-        "size": size,
-        "start": start,
-        "flip": [bool(value < augmentation["flip_p"]) for value in flips],
-        "rot90": turns if rotate < augmentation["rot90_p"] else 0,
-        "shift": float(shift * augmentation["shift"]) if shift_now < augmentation["shift_p"] else 0.0,
-        "scale": float(1 + scale * augmentation["scale"]) if scale_now < augmentation["scale_p"] else 1.0,
+        "flip": [happens(2 + axis, "flip_p") for axis in range(axes)],
+        "rot90": turns if happens(5, "rot90_p") else 0,
+        "shift": around(9) * augmentation["shift"] if happens(7, "shift_p") else 0.0,
+        "scale": 1 + around(10) * augmentation["scale"] if happens(8, "scale_p") else 1.0,
+        "rotate": [
+            around(12 + plane) * augmentation["rotate_degrees"][plane] if happens(11, "rotate_p") else 0.0
+            for plane in range(planes)
+        ],
+        "zoom": between(16, *augmentation["zoom"]) if happens(15, "zoom_p") else 1.0,
+        "elastic": row[18] * augmentation["elastic_voxels"] if happens(17, "elastic_p") else 0.0,
+        "elastic_spacing": augmentation["elastic_spacing"],
+        "noise": row[20] * augmentation["noise"] if happens(19, "noise_p") else 0.0,
+        "gamma": between(22, *augmentation["gamma"]) if happens(21, "gamma_p") else 1.0,
+        "key": int(row[23] * 2**53),
     }
-
-
-def _voxel(fraction: float, foreground: np.ndarray, voxels: int, *, from_foreground: bool) -> int:
-    """The flat index at ``fraction`` of the foreground, or of the background; of all, if that one is empty."""
-    count = len(foreground)
-    if from_foreground and count:
-        return int(foreground[int(fraction * count)])
-    if from_foreground or count == voxels:
-        return int(fraction * voxels)
-    rank = int(fraction * (voxels - count))
-    # background voxels before each foreground voxel: found without listing the background
-    before = foreground - np.arange(count)
-    return rank + int(np.searchsorted(before, rank, side="right"))
-
-
-def offsets(parameters: Parameters, shape: Sequence[int]) -> np.ndarray:
-    """Flat indices into an image of ``shape`` that give the crop, padded, flipped and turned: int64, the crop's shape."""
-    result = np.zeros((1,) * len(shape), np.int64)
-    stride = 1
-    for axis in reversed(range(len(shape))):
-        start, size = parameters["start"][axis], parameters["size"][axis]
-        along = np.clip(np.arange(start, start + size), 0, shape[axis] - 1) * stride
-        result = result + along.reshape([-1 if a == axis else 1 for a in range(len(shape))])
-        stride *= shape[axis]
-    result = np.flip(result, tuple(axis for axis, flip in enumerate(parameters["flip"]) if flip))
-    return np.rot90(result, parameters["rot90"], axes=(-2, -1))
-
-
-def apply(image: np.ndarray, label: np.ndarray, parameters: Parameters) -> tuple[np.ndarray, np.ndarray]:
-    """The sample: image (C, *crop) float32 and label (*crop) uint8 of a case's (C, *shape) and (*shape)."""
-    where = offsets(parameters, label.shape)
-    pixels = np.stack([np.asarray(channel.reshape(-1)[where]) for channel in image])
-    pixels *= np.float32(parameters["scale"])
-    pixels += np.float32(parameters["shift"])
-    return pixels, np.asarray(label.reshape(-1)[where])

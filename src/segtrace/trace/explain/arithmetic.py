@@ -4,12 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from segtrace.aggregation import PREDICTION_MISSING, CaseValue, case_values, deviation, mean, median
+from segtrace.aggregation import (
+    DISTANCES,
+    PREDICTION_MISSING,
+    CaseValue,
+    Cell,
+    best_constants,
+    statistics,
+    values_of_cells,
+)
+from segtrace.metrics import counts as counting
 from segtrace.trace import jobs
 from segtrace.trace.explain.facts import Facts
 from segtrace.trace.jobs import Job
 
-Key = tuple[str, int, str]
+Key = Cell
 _TEXTS = (
     "dataset",
     "recipe",
@@ -84,28 +93,18 @@ def compute(rows: Sequence[Mapping[str, Any]]) -> Recomputed:
     """All cells of a summary from rows of scores."""
     methods = list(dict.fromkeys(row["method"] for row in rows))
     labels = sorted({row["label"] for row in rows})
-    constants = _constants(rows, labels)
+    constants = best_constants(rows, labels=labels)
     runs = {m: sorted({(r["fold"], r["seed"]) for r in rows if r["method"] == m}) for m in methods}
-    values: dict[Key, list[CaseValue]] = {}
-    for value in case_values(rows, methods=methods, labels=labels):
-        values.setdefault((value.method, value.label, value.metric), []).append(value)
-    cells: dict[Key, dict[str, Any]] = {}
-    for (method, label, metric), found in values.items():
-        known = [value.value for value in found if value.value is not None]
-        cells[method, label, metric] = {
-            "cases": len(known),
-            "undefined": len(found) - len(known),
-            "as_worst": sum(value.as_worst for value in found),
-            "missing": sum(value.missing for value in found),
-            "mean": mean(known) if known else None,
-            "sd": deviation(known),
-            "median": median(known) if known else None,
-            "minimum": min(known, default=None),
-            "maximum": max(known, default=None),
+    values = values_of_cells(rows, methods=methods, labels=labels)
+    cells: dict[Key, dict[str, Any]] = {
+        (method, label, metric): {
+            **statistics(found),
             "constant": constants.get((label, metric)),
             "seeds": len({seed for _, seed in runs[method]}),
             "folds": len({fold for fold, _ in runs[method]}),
         }
+        for (method, label, metric), found in values.items()
+    }
     folds = {
         fold: {row["case"] for row in rows if row["fold"] == fold} for fold in {row["fold"] for row in rows}
     }
@@ -115,38 +114,6 @@ def compute(rows: Sequence[Mapping[str, Any]]) -> Recomputed:
         for method, found in runs.items()
     }
     return Recomputed(cells, values, tuple(labels), runs, scored)
-
-
-def _constants(rows: Sequence[Mapping[str, Any]], labels: Sequence[int]) -> dict[tuple[int, str], float]:
-    """(label, metric) → mean of the best constant prediction, from voxel counts alone.
-
-    One value everywhere scores Dice 2P/(P+N) and IoU P/N of a label that it paints, P of N voxels being
-    reference; of any other label 1 where the reference is empty, and 0 where not.
-    """
-    counts = {
-        (row["case"], row["label"]): (
-            row["tp"] + row["fn"],
-            row["tp"] + row["fp"] + row["fn"] + row["tn"],
-        )
-        for row in rows
-    }
-    cases = sorted({case for case, _ in counts})
-
-    def value(case: str, label: int, metric: str, painted: int | None) -> float:
-        reference, total = counts[case, label]
-        if label != painted:
-            return float(reference == 0)
-        return 2 * reference / (reference + total) if metric == "dice" else reference / total
-
-    best: dict[tuple[int, str], float] = {}
-    for metric in ("dice", "iou"):
-        painted = (None, *labels)
-        for label in labels:
-            best[label, metric] = max(mean([value(c, label, metric, p) for c in cases]) for p in painted)
-        best[0, metric] = max(
-            mean([mean([value(c, label, metric, p) for label in labels]) for c in cases]) for p in painted
-        )
-    return best
 
 
 def same(cell: Any, again: Any) -> bool:
@@ -171,6 +138,32 @@ FORMULAS = {
 }
 
 
+#: Surface metric, without its unit → how it follows from the distances between the border voxels of both masks.
+SURFACES = {
+    "hd95": "the greater of the two directed 95th percentiles of the distances between border voxels",
+    "hd": "the greatest distance from a border voxel of one mask to the border of the other",
+    "assd": "the mean distance from the border voxels of both masks to the border of the other",
+    "nsd": "the share of the border voxels of both masks within a tolerance of the border of the other",
+}
+
+
+_UNITS = {"mm": "mm", "voxel": "voxels"}
+
+
+def of_surfaces(row: Mapping[str, str], column: str) -> str:
+    """In words, how a surface metric of a row of scores comes about; empty for another column."""
+    name, _, unit = column.partition("_")
+    if column not in DISTANCES and column != "nsd":
+        return ""
+    tolerance = [
+        f"{row[f'nsd_tolerance_{key}']} {word}"
+        for key, word in _UNITS.items()
+        if row.get(f"nsd_tolerance_{key}")
+    ]
+    told = f", in {_UNITS[unit]}" if unit else f": {tolerance[0]}" if tolerance else ""
+    return f"{column} = {SURFACES[name]}{told}"
+
+
 def from_counts(row: Mapping[str, str]) -> dict[str, float | None]:
     """The overlaps of a row of scores, from its voxel counts; none for a case without a prediction.
 
@@ -178,16 +171,16 @@ def from_counts(row: Mapping[str, str]) -> dict[str, float | None]:
     """
     if PREDICTION_MISSING in row.get("reason", ""):
         return {}
-    tp, fp, fn, tn = (int(row[key]) for key in ("tp", "fp", "fn", "tn"))
-    parts = {
-        "dice": (2 * tp, 2 * tp + fp + fn),
-        "iou": (tp, tp + fp + fn),
-        "precision": (tp, tp + fp),
-        "recall": (tp, tp + fn),
-        "accuracy": (tp + tn, tp + fp + fn + tn),
+    counts = counting.Counts(*(int(row[key]) for key in ("tp", "fp", "fn", "tn")))
+    found = {
+        "dice": counting.dice(counts),
+        "iou": counting.iou(counts),
+        "precision": counting.precision(counts),
+        "recall": counting.recall(counts),
+        "accuracy": counting.accuracy(counts),
     }
-    empty = {"dice": 1.0, "iou": 1.0}
-    return {name: part / whole if whole else empty.get(name) for name, (part, whole) in parts.items()}
+    both_empty = {name: 1.0 for name in ("dice", "iou") if found[name] is None}
+    return found | both_empty
 
 
 def label_names(experiment: str, facts: Facts) -> dict[str, int]:

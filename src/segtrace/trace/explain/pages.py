@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrace import layout
+from segtrace.aggregation import first_metrics
 from segtrace.errors import SegtraceError, advice
 from segtrace.trace import jobs
 from segtrace.trace.cells import KEYS, Subject, select
@@ -171,8 +172,8 @@ def source(element: Element, experiment: str, facts: Facts) -> Source:
     scored = arithmetic.scorings(experiment, facts)
     run = jobs.run_of(scored[0])
     name, made = element.name, Source()
-    if match := re.fullmatch(r"table-(\d+)", name):
-        _summary(made, experiment, facts, label=match[1])
+    if match := re.fullmatch(r"(table|more)-(\d+)", name):
+        _summary(made, experiment, facts, label=match[2], first=match[1] == "table")
     elif match := re.fullmatch(r"points-(\d+)-(\w+)", name):
         _points(made, experiment, facts, label=match[1], metric=match[2])
     elif match := re.fullmatch(r"curve-(\w+)", name):
@@ -204,16 +205,15 @@ def source(element: Element, experiment: str, facts: Facts) -> Source:
     return made
 
 
-def _summary(made: Source, experiment: str, facts: Facts, *, label: str) -> None:
+def _summary(made: Source, experiment: str, facts: Facts, *, label: str, first: bool) -> None:
+    """The table of a label's first metrics, or the one of the others that unfolds below it."""
     table = layout.results(experiment) / "summary.csv"
-    rows = [row for row in facts.rows(table) if row["label"] == label]
-    shown = {row["metric"] for row in facts.rows(table) if row["cases"] != "0"}
+    valued = {row["metric"] for row in facts.rows(table) if row["cases"] != "0"}
+    shown = {metric for metric in valued if (metric in first_metrics(valued)) == first}
+    rows = [row for row in facts.rows(table) if row["label"] == label and row["metric"] in shown]
     for row in rows:
-        if row["metric"] in shown:
-            keys = {key: row[key] for key in KEYS["summary"]}
-            made.add(
-                table, keys, "mean", what=f"{row['method']}, {row['metric']}: {row['mean'] or 'unknown'}"
-            )
+        keys = {key: row[key] for key in KEYS["summary"]}
+        made.add(table, keys, "mean", what=f"{row['method']}, {row['metric']}: {row['mean'] or 'unknown'}")
     for row in {row["metric"]: row for row in rows if row["constant"]}.values():
         keys = {key: row[key] for key in KEYS["summary"]}
         made.add(

@@ -90,6 +90,8 @@ def _of_a_score(row: Mapping[str, str], column: str | None) -> list[str]:
     if column in arithmetic.FORMULAS and arithmetic.from_counts(row):
         counts = ", ".join(f"{key} {row[key]}" for key in ("tp", "fp", "fn", "tn"))
         told.append(f"{column} = {arithmetic.FORMULAS[column]}, with {counts}")
+    surface = arithmetic.of_surfaces(row, column) if column and row.get(column) else ""
+    told += [surface] if surface else []
     return [*told, *([f"reason: {row['reason']}"] if row.get("reason") else [])]
 
 

@@ -89,6 +89,7 @@ def _configuration(name: str, config: models.Config) -> Iterator[Part]:
         "budget": config.budget,
         "seeds": list(config.seeds),
         "training_threads": config.training_threads,
+        "determinism": config.determinism,
     }
     yield Part(
         "config/config.yaml", "input", "what was asked for", text=yaml.safe_dump(asked, sort_keys=False)

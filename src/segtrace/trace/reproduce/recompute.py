@@ -85,7 +85,11 @@ def plan(table: Path, *, row: str | None, column: str) -> Plan:
         asked = made["configuration"]["asked"]
         every = runs.runs_of(experiment, budget=asked["budget"], seeds=asked["seeds"])
         chosen, variant = _needed(cell, every, experiment), runs.variant_of(load.experiment(experiment))
-    config = load.main_config({**asked, "experiments": [experiment], "training_threads": _threads(chosen)})
+    trained = {
+        "training_threads": _trained(chosen, "threads"),
+        "determinism": _trained(chosen, "determinism"),
+    }
+    config = load.main_config({**asked, "experiments": [experiment], **trained})
     return Plan(cell, experiment, tuple(chosen), variant, config)
 
 
@@ -117,9 +121,9 @@ def _needed(cell: cells.Subject, every: list[layout.RunName], experiment: str) -
     return chosen
 
 
-def _threads(chosen: list[layout.RunName]) -> int:
-    """The threads that the runs were trained with, as their records say."""
-    found: dict[int, layout.RunName] = {}
+def _trained(chosen: list[layout.RunName], key: str) -> Any:
+    """``threads`` or ``determinism`` that the runs were trained with, as their records say."""
+    found: dict[Any, layout.RunName] = {}
     for run in chosen:
         output = jobs.outputs(jobs.train(run))[0]
         made = record.read(output)
@@ -127,11 +131,11 @@ def _threads(chosen: list[layout.RunName]) -> int:
             raise SegtraceError(
                 f"{jobs.record_of(output)}: no such record, or damaged: the run cannot be repeated"
             )
-        found.setdefault(int(made["configuration"]["threads"]), run)
+        found.setdefault(made["configuration"].get(key), run)
     if len(found) > 1:
-        listed = "; ".join(f"{count} in {run}" for count, run in sorted(found.items()))
+        listed = "; ".join(f"{value} in {run}" for value, run in sorted(found.items(), key=str))
         raise SegtraceError(
-            f"the runs of this cell were trained with different numbers of threads: {listed}; they are no one table"
+            f"the runs of this cell were trained with different {key}: {listed}; they are no one table"
         )
     return next(iter(found))
 
@@ -163,6 +167,7 @@ def _reduce(plan: Plan, config: Path) -> None:
     _write_yaml(path, experiment)
     main = plan.config.model_dump(mode="json")
     main["seeds"] = sorted({run.seed for run in plan.runs})
+    main.pop("tracking")  # nobody watches
     if main["mirror"]:
         main["mirror"] = str(Path(main["mirror"]).expanduser().absolute())
     _write_yaml(config / "config.yaml", main)

@@ -1,0 +1,44 @@
+"""The validation curve: mean Dice on the prepared grid, by the same sliding window as prediction."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from segtrace.sliding import predict_logits
+from segtrace.train.data import Cases
+
+
+def validate(
+    network: nn.Module, cases: Cases, *, run: Mapping[str, Any], device: torch.device
+) -> float | None:
+    """Mean Dice over validation cases and foreground labels, on the prepared grid; None without any.
+
+    A label that is in neither the reference nor the prediction of a case is left out of the mean.
+    """
+    training, classes = run["training"], run["network"]["out_channels"]
+    inference, crop = training["inference"], training["crop"]
+    found = []
+    for name in run["cases"]["val"]:
+        image, label = cases.whole(name)
+        logits = predict_logits(
+            network,
+            image,
+            window=inference["window"] or (crop["size"] if crop else None),
+            overlap=inference["overlap"],
+            weighting=inference["weighting"],
+            batch=inference["batch"],
+            device=device,
+            precision=training["precision"],
+        )
+        pairs = torch.bincount(
+            (label.to(device).long() * classes + logits.argmax(0)).flatten(), minlength=classes**2
+        )
+        counts = pairs.view(classes, classes).tolist()
+        for value in range(1, classes):
+            both = sum(counts[value]) + sum(row[value] for row in counts)
+            if both:
+                found.append(2 * counts[value][value] / both)
+    return math.fsum(found) / len(found) if found else None

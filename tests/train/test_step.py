@@ -1,0 +1,181 @@
+"""A step: parts add up, averages are averages, acceleration falls back, and memory that is short is told."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from train_helpers import INSTANCE, RUN, run_with, write_cases
+
+from segtrace import checkpoint
+from segtrace.errors import SegtraceError
+from segtrace.train import attempts, loop, step
+from segtrace.train.loop import prepare_learner, train
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    write_cases(Path("prepared"))
+    return tmp_path
+
+
+def batch(count=5):
+    torch.manual_seed(0)
+    return torch.randn(count, 1, 16, 16), torch.randint(0, 2, (count, 16, 16), dtype=torch.uint8)
+
+
+def learner_of(run, parts=1):
+    return prepare_learner(run, torch.device("cpu"), parts=parts)
+
+
+def test_parts_add_up_to_the_whole():
+    gradients = []
+    for parts in (1, 2, 5):
+        learner = learner_of(run_with(precision="fp32", network=INSTANCE), parts)
+        loss, norm = step.take(learner, *batch(), rate=0.0)
+        gradients.append([loss, norm, *(p.grad for p in learner.network.parameters())])
+    for other in gradients[1:]:
+        for one, two in zip(gradients[0], other, strict=True):
+            assert torch.allclose(one, two, atol=1e-6)
+
+
+def test_clipping_limits_the_norm_and_reports_the_one_before():
+    learner = learner_of(run_with(precision="fp32", clip_norm=0.01))
+    _, norm = step.take(learner, *batch(), rate=0.0)
+    left = torch.cat([p.grad.flatten() for p in learner.network.parameters()]).norm()
+    assert norm > 0.02
+    assert float(left) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_the_average_follows_the_weights():
+    learner = learner_of(run_with(ema_decay=0.75))
+    seen = []
+    for _ in range(3):
+        step.take(learner, *batch(), rate=0.01)
+        seen.append([p.detach().clone() for p in learner.network.parameters()])
+    for one, two, three, found in zip(*seen, learner.trained.parameters(), strict=True):
+        expected = 0.75 * (0.75 * one + 0.25 * two) + 0.25 * three
+        assert torch.allclose(found, expected, atol=1e-6)
+    assert learner.trained is not learner.network
+    for one, two in zip(learner.network.buffers(), learner.trained.buffers(), strict=True):
+        assert torch.equal(one, two)  # running statistics are taken over as they are
+
+
+def test_averaged_weights_are_those_that_are_saved(project):
+    train(run_with(ema_decay=0.9), folder=Path("averaged"))
+    train(RUN, folder=Path("plain"))
+    one, two = (checkpoint.load(Path(f"{name}/weights.safetensors"))[0] for name in ("averaged", "plain"))
+    assert list(one) == list(two)
+    assert any(not torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"compile": "default"}, "compile: default failed (no compiler)"),
+        ({"cuda_graphs": True}, "no GPU here"),
+    ],
+)
+def test_acceleration_that_fails_costs_one_line_and_changes_nothing(
+    project, monkeypatch, capsys, changes, line
+):
+    def broken(*_, **__):
+        raise RuntimeError("no compiler\nand a long story")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    train(run_with(**changes), folder=Path("fast"))
+    printed = capsys.readouterr().out
+    assert [text for text in printed.splitlines() if line in text]
+    assert "long story" not in printed
+    train(RUN, folder=Path("plain"))
+    one, two = (checkpoint.load(Path(f"{name}/weights.safetensors"))[0] for name in ("fast", "plain"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert json.loads(Path("fast/run.json").read_text())["machine"]["forward"] == "eager"
+
+
+def test_trying_a_compiled_network_leaves_weights_and_statistics_as_they_were(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda network, mode: network)
+    learner = learner_of(run_with(compile="default"))
+    plain = learner_of(RUN)
+    assert learner.manner == "compiled"
+    one, two = learner.network.state_dict(), plain.network.state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert all(p.grad is None for p in learner.network.parameters())
+
+
+def short_of_memory(monkeypatch, least_parts):
+    """Let a step fail until it is divided into ``least_parts``."""
+    original = step.take
+
+    def take(learner, images, labels, *, rate):
+        if learner.parts < least_parts:
+            raise torch.OutOfMemoryError("tried to allocate 20 GiB\nmore")
+        return original(learner, images, labels, rate=rate)
+
+    monkeypatch.setattr(step, "take", take)
+
+
+def test_out_of_memory_says_what_to_lower(project, monkeypatch):
+    short_of_memory(monkeypatch, 2)
+    with pytest.raises(SegtraceError, match="out of memory") as caught:
+        train(RUN, folder=Path("out"))
+    for part in (
+        "tried to allocate 20 GiB",
+        "4 samples of [16, 16]",
+        "accumulate (at most 4;",
+        "config/training/tiny.yaml",
+    ):
+        assert part in str(caught.value)
+    with pytest.raises(SegtraceError, match=r"attempt 2 would fail as the one before:\n.*out of memory"):
+        train(RUN, folder=Path("out"), attempt=2)
+
+
+def test_later_attempts_take_smaller_parts_and_end_as_if_so_configured(project, monkeypatch):
+    halving = run_with(when_out_of_memory="halve", network=INSTANCE)
+    with monkeypatch.context() as patch:
+        short_of_memory(patch, 4)
+        for attempt, parts in ((1, 2), (2, 4)):
+            with pytest.raises(SegtraceError, match=f"The next attempt takes {parts} parts"):
+                train(halving, folder=Path("out"), attempt=attempt)
+        train(halving, folder=Path("out"), attempt=3)
+    assert json.loads(Path("out/run.json").read_text())["machine"]["parts"] == 4
+    train(run_with(accumulate=4, network=INSTANCE), folder=Path("configured"))
+    one, two = (checkpoint.load(Path(f"{name}/weights.safetensors"))[0] for name in ("out", "configured"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_parts_cannot_grow_beyond_the_samples(project, monkeypatch):
+    short_of_memory(monkeypatch, 9)
+    halving = run_with(when_out_of_memory="halve", network=INSTANCE)
+    for attempt in (1, 2):
+        with pytest.raises(SegtraceError, match="The next attempt"):
+            train(halving, folder=Path("out"), attempt=attempt)
+    with pytest.raises(SegtraceError, match="lower cases_per_step"):
+        train(halving, folder=Path("out"), attempt=3)
+
+
+def test_batch_normalisation_is_not_halved(project):
+    with pytest.raises(SegtraceError, match="what batch normalisation sees"):
+        train(run_with(when_out_of_memory="halve"), folder=Path("out"))
+
+
+def test_a_failure_that_would_come_again_is_not_repeated_by_a_scheduler(project, monkeypatch):
+    run = run_with(cases={"train": ["a", "absent"], "val": []})
+    with pytest.raises(SegtraceError, match="absent"):
+        train(run, folder=Path("out"))
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_train", lambda *_, **__: pytest.fail("it was tried again"))
+        with pytest.raises(SegtraceError, match=r"(?s)attempt 2 would fail as the one before:\n.*absent"):
+            train(run, folder=Path("out"), attempt=2)
+    train(RUN, folder=Path("out"))  # started by hand, once mended
+    assert not Path("out/resume").exists()
+
+
+def test_a_damaged_note_of_an_attempt_is_no_obstacle(project):
+    Path("out/resume").mkdir(parents=True)
+    (Path("out/resume") / "attempt.json").write_text("{")
+    assert attempts.parts(run_with(when_out_of_memory="halve"), Path("out")) == 1
+    train(RUN, folder=Path("out"), attempt=2)
+    assert Path("out/run.json").is_file()
