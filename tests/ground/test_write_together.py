@@ -13,8 +13,17 @@ def test_names_are_given_in_order_after_all_is_flushed(
 ) -> None:
     events: list[str] = []
     flush, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (flush(descriptor), events.append("flush"))[0])
-    monkeypatch.setattr(os, "replace", lambda old, new: (replace(old, new), events.append(Path(new).name))[0])
+
+    def noted_flush(descriptor: int) -> None:
+        flush(descriptor)
+        events.append("flush")
+
+    def noted_replace(old: Path, new: Path) -> None:
+        replace(old, new)
+        events.append(new.name)
+
+    monkeypatch.setattr(os, "fsync", noted_flush)
+    monkeypatch.setattr(os, "replace", noted_replace)
     files.write_together({tmp_path / name: [name.encode(), memoryview(b"!")] for name in ("b", "c", "a")})
     assert events == ["flush", "flush", "flush", "b", "c", "a"]
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {

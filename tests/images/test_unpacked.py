@@ -22,9 +22,12 @@ def test_copy_and_file_give_one_image(kind: type, tmp_path: Path, monkeypatch: p
     sitk.WriteImage(image, str(path))
     places: list[str] = []
     read = sitk.ReadImage
-    monkeypatch.setattr(
-        sitk, "ReadImage", lambda place, **options: places.append(place) or read(place, **options)
-    )
+
+    def noted(place: str, **options: str) -> sitk.Image:
+        places.append(place)
+        return read(place, **options)
+
+    monkeypatch.setattr(sitk, "ReadImage", noted)
     found = []
     for limit in (1 << 20, 400):  # the whole content, and less than all
         monkeypatch.setattr(headers_nifti, "PLAIN_BYTES", limit)
