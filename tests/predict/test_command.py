@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -131,7 +130,7 @@ def write(path, probabilities, record):
     export.write_native(path, probabilities, record)
 
 export.WRITERS["native"] = write
-command.run(SimpleNamespace(run=sys.argv[1], variant=sys.argv[2], threads=1))
+command.segment_role(sys.argv[1], sys.argv[2], threads=1)
 """
 
 
@@ -183,7 +182,7 @@ def test_a_run_for_other_data_is_refused(pictures) -> None:
 
 def refuse(pictures, variant: str, match: str) -> None:
     with pytest.raises(SegtraceError, match=match):
-        command.run(SimpleNamespace(run=str(pictures.run), variant=variant, threads=1))
+        command.segment_role(str(pictures.run), variant, threads=1)
 
 
 def test_what_there_is_not_is_refused(pictures) -> None:
