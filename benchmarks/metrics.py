@@ -14,7 +14,8 @@ tables' HD95 is from theirs is printed. A peer that is not installed is left out
 Masks are ellipsoids with a wavy surface, the prediction's unlike the reference's, and sizes and spacings
 are those of the data sets in the first column. Times are of the wall clock, medians in milliseconds with
 the fastest and the slowest; the sides take turns, after one call each that is not counted, and a side
-whose call takes more than five seconds has two. All sides use one thread; torch can be given more. Ratios below 1.3 on a shared machine are ties.
+whose call takes more than five seconds has two. All sides use one thread; torch can be given more. Ratios
+below 1.3 on a shared machine are ties.
 """
 
 import argparse
