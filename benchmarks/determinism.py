@@ -26,24 +26,31 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 #: The files that a training leaves.
 OUTPUTS = ("weights.safetensors", "best_val.safetensors", "history.csv", "run.json")
-#: What a child says when all is imported and the training begins.
+#: What a child says when data and network are loaded and the steps begin.
 READY = "begins"
 
 
 def child(run: Path, folder: Path, save_seconds: float) -> None:
-    """Train in this process; say when imports are over, so that kill points fall into the training."""
+    """Train in this process; say when all is loaded, so that kill points fall into the training."""
     import bare
 
     bare.stand_in()
-    from segtrace.train.loop import train
+    from segtrace.train import loop
 
-    print(READY, flush=True)
-    train(json.loads(run.read_text(encoding="utf-8")), folder=folder, save_seconds=save_seconds)
+    bar = loop.progress
+
+    def begin(*arguments: Any, **options: Any) -> Any:
+        print(READY, flush=True)
+        return bar(*arguments, **options)
+
+    with mock.patch.object(loop, "progress", begin):
+        loop.train(json.loads(run.read_text(encoding="utf-8")), folder=folder, save_seconds=save_seconds)
 
 
 @dataclass(frozen=True)
