@@ -4,14 +4,15 @@ Every write goes to a temporary name in the same folder, is flushed to disk, and
 A folder lock is a ``flock``: the kernel frees it when its owner dies, however it dies.
 """
 
+import _thread
 import fcntl
 import hashlib
 import json
 import os
+import queue
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -74,8 +75,7 @@ def write_together(contents: Mapping[Path, Sequence[bytes | memoryview]]) -> Non
                 handles[path].write(part)
             handles[path].flush()
             os.fchmod(descriptor, 0o644)
-        with ThreadPoolExecutor(len(handles)) as pool:
-            list(pool.map(os.fsync, [handle.fileno() for handle in handles.values()]))
+        _flush([handle.fileno() for handle in handles.values()])
         for path, handle in handles.items():
             handle.close()
             os.replace(temporaries[path], path)
@@ -86,6 +86,26 @@ def write_together(contents: Mapping[Path, Sequence[bytes | memoryview]]) -> Non
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
         raise
+
+
+def _flush(descriptors: Sequence[int]) -> None:
+    """Flush open files to the disk, side by side: the file system then commits them together."""
+    ended: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
+
+    def flush(descriptor: int) -> None:
+        try:
+            os.fsync(descriptor)
+            ended.put(None)
+        except OSError as error:
+            ended.put(error)
+
+    for descriptor in descriptors[1:]:
+        # not threading.Thread, whose start waits until the thread runs; and none is left when a process forks
+        _thread.start_new_thread(flush, (descriptor,))
+    flush(descriptors[0])
+    errors = [error for error in [ended.get() for _ in descriptors] if error is not None]
+    if errors:
+        raise errors[0]
 
 
 def write_text(path: Path, text: str) -> None:

@@ -23,8 +23,6 @@ SAME_VOXELS = 1e-2
 ANTIALIAS_ABOVE = 1.5
 #: Directions whose cosines differ by no more than this are one.
 SAME_DIRECTION = 1e-6
-#: Shares of a vote that differ by less are equal: the sums of a tie differ in their last digits.
-TIE = 1e-6
 
 
 def orient(image: sitk.Image, orientation: str | None) -> sitk.Image:
@@ -143,7 +141,9 @@ def resample_image(image: sitk.Image, grid: Grid, *, interpolation: str, antiali
     if antialias and any(_is_coarser(image, grid)):
         values = np.stack([_smooth(channel, grid) for channel in _single(image)])
     else:
-        values = _channels(image).astype(np.float32, copy=False)
+        values = _channels(image)
+        if not np.can_cast(values.dtype, np.float32, "safe"):
+            values = values.astype(np.float32)
     sample = interpolation_of.linear if interpolation == "linear" else interpolation_of.cubic
     return np.ascontiguousarray(sample(values, positions), np.float32)
 
@@ -177,14 +177,6 @@ def resample_label(label: sitk.Image, grid: Grid, *, interpolation: str, labels:
     positions = _positions(own, grid)
     if interpolation == "nearest":
         return np.ascontiguousarray(interpolation_of.nearest(values, positions))
-    winner = np.zeros(grid.array_shape, np.uint8)
-    best = np.full(grid.array_shape, -1.0, np.float32)
-    for value in [0, *sorted(labels)]:  # one mask at a time: memory does not grow with the labels
-        mask = values == value
-        if not mask.any():
-            continue
-        share = interpolation_of.linear(mask, positions, kind=np.float32)
-        ahead = share > best + TIE
-        winner[ahead] = value
-        best[ahead] = share[ahead]
-    return winner
+    listed = np.zeros(256, np.uint8)
+    listed[list(labels)] = labels
+    return interpolation_of.vote(np.take(listed, values), positions)

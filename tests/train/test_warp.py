@@ -196,3 +196,17 @@ def test_arguments_that_do_not_fit_are_named_together() -> None:
         )
     for part in ("float64", r"(3, 2, 3)", "displacement (1,)", f"from voxel {len(labels)} on"):
         assert part in str(error.value)
+
+
+def test_a_label_map_of_one_label_needs_no_vote() -> None:
+    images, labels, starts = pool(3)
+    _, found = warp.sample_affine(
+        images,
+        torch.full_like(labels, 7),
+        maps(3, 4),
+        SIZE[3],
+        starts=starts,
+        shapes=SHAPES[3],
+        label_mode="linear",
+    )
+    assert found.unique().tolist() == [7]

@@ -112,9 +112,11 @@ def _sample(
         if label_mode == "linear":
             where, corners, weights = _vote(labels, lowest, part.positions, place, out=label)
             votes.append((where + first * math.prod(size[1:]), corners, weights))
-    if votes:  # all at once: those of a piece are too few to be worth so many calls
+    if votes:  # joined: those of a piece are too few to be worth so many calls
         where, corners, weights = (torch.cat(group, -1) for group in zip(*votes, strict=True))
-        result_labels.view(-1).index_copy_(0, where, _largest(corners, weights))
+        length = PIECE_VOXELS // len(corners) if _in_pieces(images.device) else max(1, len(where))
+        parts = zip(corners.split(length, 1), weights.split(length, 1), strict=True)
+        result_labels.view(-1).index_copy_(0, where, torch.cat([_largest(*part) for part in parts]))
 
 
 def _check(
@@ -190,7 +192,7 @@ def _place(
     strides = [
         [math.prod(shape[axis + 1 :]) * (length > 1) for axis, length in enumerate(shape)] for shape in shapes
     ]
-    if len(starts) == 1:
+    if len(starts) == 1 and _in_pieces(device):  # on a GPU, to look at the matrix would make it wait
         return _Place(starts[0], list(shapes[0]), list(strides[0]), matrices[0].tolist())
     axes = range(len(shapes[0]))
     ones = (1,) * len(shapes[0])
