@@ -20,7 +20,7 @@ from segtrace.windows import Place, Plan, Step, layer_weights, make_plan
 #: every overlapping window, and small enough for sums in float32.
 CERTAIN = 1e6
 #: Values of one block of finished planes: what is made from it stays small.
-BLOCK_VALUES = 1 << 23
+BLOCK_VALUES = 1 << 21
 
 
 @contextmanager

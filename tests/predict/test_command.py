@@ -86,6 +86,17 @@ def test_again_does_nothing_and_only_what_changed_is_made_again(pictures, monkey
     assert contents(folder) == before
 
 
+def test_side_by_side_gives_the_bytes_of_one_after_the_other(volumes, monkeypatch) -> None:
+    together = contents(volumes.predict())
+    for path in volumes.folder().iterdir():
+        path.unlink()
+    whole = cases.predict_cases
+    with monkeypatch.context() as patch:
+        patch.setattr(cases, "predict_cases", lambda *given, **named: whole(*given, **named, threaded=False))
+        volumes.predict()
+    assert contents(volumes.folder()) == together
+
+
 def test_other_weights_make_every_case_again(pictures) -> None:
     before = contents(pictures.predict())
     pictures.write_weights("weights.safetensors", seed=3)

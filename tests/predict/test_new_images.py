@@ -331,6 +331,20 @@ def test_a_data_set_that_was_changed_since_is_refused(project):
     refused(project, raw, match=r"toy.yaml is not what .* was trained with: 1 problem\n  - labels: ")
 
 
+def test_a_recipe_that_was_changed_since_the_cases_were_prepared_is_refused(project):
+    raw = write_volume(Path("new/a.nii.gz"), seed=1)
+    record = {"output": "x", "sha256": "x", "phase": "prepare", "job": "x", "environment": "x"}
+    record |= {"inputs": {}, "code": {}, "configuration": {"recipe": FULL, "options": {}}}
+    record["configuration"]["recipe"]["intensity"] = [
+        {"kind": "zscore", "low": None, "high": None, "nonzero": False}
+    ]
+    path = layout.batch_table("toy", "plain", 0)
+    files.write_json(path.with_name(path.name + ".prov.json"), record)
+    segment(project, raw)
+    configure(recipes={"plain": RECIPE | {"spacing_mm": [2.0, 2.0, 2.0]}})
+    refused(project, raw, match=r"1 problem\n  - recipe: .*2.0, 2.0, 2.0.* when it was trained")
+
+
 def test_pictures_are_read_as_those_of_the_data_set(pictures):
     configure(reader="busi", recipes={"plain": {"size": [16, 16], "intensity": [{"kind": "minmax"}]}})
     rng = np.random.default_rng(0)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from segtrace import datasets, device, digests, files, networks
+from segtrace import datasets, device, digests, files, layout, networks
 from segtrace.config import load, models
 from segtrace.errors import SegtraceError, raise_all
 from segtrace.geometry import Grid
@@ -21,6 +21,7 @@ from segtrace.predict import export, inference, pipeline
 from segtrace.predict.ensemble import Trained
 from segtrace.predict.sources import Place, Source, read
 from segtrace.progress import progress
+from segtrace.trace import record
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,17 @@ def settings_of(trained: Sequence[Trained], *, mirror: Sequence[int] | None = No
     data = load.dataset(run["dataset"])
     recipe: models.Recipe = load.part(run["dataset"], "recipe", data.recipes, run["recipe"])
     spec, labels = run["network"], {str(value): name for value, name in data.labels.items()}
-    pairs = {
+    pairs: dict[str, tuple[Any, Any]] = {
         "channels": (len(data.channels), spec["in_channels"]),
         "dimensions": (data.dimensions, spec["spatial_dims"]),
         "labels": (labels, run["labels"]),
     }
+    shown = recipe.model_dump(mode="json")
+    made = record.read(layout.batch_table(run["dataset"], run["recipe"], 0))
+    if made is not None:  # without prepared cases there is nothing to compare with
+        then = made["configuration"]
+        pairs["recipe"] = {key: shown[key] for key in shown if key != "source"}, then.get("recipe")
+        pairs["options"] = data.options, then.get("options")
     raise_all(
         [
             f"{key}: {now}, and {then} when it was trained"
@@ -69,6 +76,7 @@ def settings_of(trained: Sequence[Trained], *, mirror: Sequence[int] | None = No
             if now != then
         ],
         heading=f"config/datasets/{run['dataset']}.yaml is not what {run['run']} was trained with",
+        remedy="Take the changes back, or train the run again.",
     )
     settings = inference.inference_of(run)
     axes = list(settings["mirror"] if mirror is None else mirror)
@@ -76,7 +84,7 @@ def settings_of(trained: Sequence[Trained], *, mirror: Sequence[int] | None = No
         raise SegtraceError(
             f"mirror {axes}: the axes of these images are 0 to {data.dimensions - 1}, each at most once"
         )
-    return Settings(trained, data, recipe.model_dump(mode="json"), settings | {"mirror": axes})
+    return Settings(trained, data, shown, settings | {"mirror": axes})
 
 
 def segment(sources: Sequence[Source], settings: Settings, *, threaded: bool = True) -> list[str]:
@@ -123,14 +131,14 @@ def _stands(source: Source, about: Mapping[str, Any]) -> bool:
     if not there:
         return False
     try:
-        record = files.read_json(source.record)
-        same = {key: record[key] for key in record if key not in ("label_map", "machine")} == {
+        known = files.read_json(source.record)
+        same = {key: known[key] for key in known if key not in ("label_map", "machine")} == {
             **about,
             "image": source.sums(),
         }
         if same and source.output not in there:  # a job was killed before it came to write it
             return False
-        if same and files.sha256_file(source.output) == record["label_map"]["sha256"]:
+        if same and files.sha256_file(source.output) == known["label_map"]["sha256"]:
             return True
     except (SegtraceError, OSError, KeyError, TypeError):  # no such record, or no such image
         pass
