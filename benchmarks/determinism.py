@@ -133,7 +133,7 @@ def repeat(
 def proof(
     title: str, run: dict[str, Any], folder: Path, *, kills: int, repeats: int, seed: int, say: Any = print
 ) -> bool:
-    """Both proofs for one run, as a table through ``say``; True if every byte is equal."""
+    """Both proofs for one run, as a table through ``say``; True if every byte is equal and all kills landed."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "run.json"
     path.write_text(json.dumps(run), encoding="utf-8")
@@ -153,8 +153,11 @@ def proof(
     length = min(one.seconds for one in ended)
     draw = random.Random(seed)
     say(f"\n| kill -9 | after | resumed at | files that differ |\n|{'---|' * 4}")
-    good, landed = all(text == "none" for text in other), 0
-    for number in range(kills):
+    good, landed, drawn = all(text == "none" for text in other), 0, 0
+    while (
+        landed < kills and drawn < 3 * kills
+    ):  # a machine may be quicker than it was when the time was taken
+        drawn += 1
         target, after = folder / "killed", draw.uniform(0, length)
         shutil.rmtree(target, ignore_errors=True)
         killed = train(path, target, save_seconds=every, kill_after=after)
@@ -166,12 +169,10 @@ def proof(
         hit = killed.status == -signal.SIGKILL
         landed += hit
         where = resumed_at(again.text) if hit else "not killed: it was done before"
-        say(f"| {number + 1} | {after:.2f} s | {where} | {difference} |")
+        say(f"| {landed if hit else '–'} | {after:.2f} s | {where} | {difference} |")
         good = good and difference == "none"
-    say(
-        f"\n{landed} of {kills} kills hit a running training; {'all bytes equal' if good else 'BYTES DIFFER'}"
-    )
-    return good
+    say(f"\n{landed} of {drawn} draws killed a training; {'all bytes equal' if good else 'BYTES DIFFER'}")
+    return good and landed == kills
 
 
 def runs_of(given: Path | None, folder: Path) -> list[tuple[str, dict[str, Any]]]:
