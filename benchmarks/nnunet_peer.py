@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import measure
 import torch
+
+import measure
 
 ARCHIVE = "Task04_Hippocampus.tar"
 

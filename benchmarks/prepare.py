@@ -25,12 +25,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import measure
-import nnunet_peer
 import numpy as np
 import torch
 from PIL import Image
 
+import measure
+import nnunet_peer
 from segtrace import files, store
 from segtrace.datasets import Case
 from segtrace.prepare import cases as ours
@@ -63,13 +63,13 @@ class Peer:
         self.configuration = self.plans.get_configuration(name)
         self.preprocessor = DefaultPreprocessor(verbose=False)
 
-    def arrays(self, case: str) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-        """Image (C, D, H, W), label (1, D, H, W) and properties, in memory."""
+    def arrays(self, case: str) -> tuple[np.ndarray, np.ndarray]:
+        """Image (C, D, H, W) and label (1, D, H, W), in memory."""
         images, label = self.planned.files[case]
-        found: tuple[np.ndarray, np.ndarray, dict[str, Any]] = self.preprocessor.run_case(
+        data, seg, _ = self.preprocessor.run_case(
             images, label, self.plans, self.configuration, self.planned.dataset
         )
-        return found
+        return data, seg
 
     def prepare(self, case: str, folder: Path) -> None:
         """Prepare and write one case."""
@@ -133,7 +133,7 @@ def compare(peer: Peer, jobs: Mapping[str, ours.Job]) -> None:
     for case, entry in jobs.items():
         ours.prepare_case(entry)
         mine = store.open_case(entry.folder, case)
-        data, seg, properties = peer.arrays(case)
+        data, seg = peer.arrays(case)
         assert mine.label is not None
         image, label = np.asarray(mine.image), np.asarray(mine.label)
         if image.ndim < data.ndim:
@@ -152,8 +152,9 @@ def compare(peer: Peer, jobs: Mapping[str, ours.Job]) -> None:
     assert min(dice) > 0.95, f"label maps differ: Dice {min(dice):.3f}"
     measure.say(
         f"outputs of {len(apart)} cases on one grid ({left_out} more were cropped by nnU-Net), 4 voxels and more "
-        f"from the edge, in deviations:\n  greatest difference {max(apart):.2g} (median over cases {statistics.median(apart):.2g}; "
-        f"99.9 % of voxels below {max(tails):.2g}); Dice of the label maps {min(dice):.4f} to {max(dice):.4f}"
+        f"from the edge, in deviations:\n  greatest difference {max(apart):.2g}, its median over cases "
+        f"{statistics.median(apart):.2g}; 99.9 % of a case's voxels below {max(tails):.2g};\n"
+        f"  Dice of the label maps {min(dice):.4f} to {max(dice):.4f}"
     )
 
 
