@@ -6,10 +6,10 @@
 Two claims, each for a volume of 256³ and 8 classes: ``labels``, segtrace's plane by plane form against
 MONAI's ``sliding_window_inference(...).argmax(1)``, and ``logits``, both giving the float32 logits of the whole
 volume (which alone are 512 MiB: half of MONAI's memory cannot be reached there). Before anything is timed,
-logits of both forms are compared with MONAI's (1e-5) and labels must be the same wherever the two greatest
-logits are further apart than that.
+logits of both forms are compared with MONAI's (1e-5), and no class may be further ahead of the chosen one by
+MONAI's logits than that.
 
-Networks: ``one convolution`` (1³, so that nearly all the time is the loop's) and ``unet3d, base 2``, a small
+Networks: ``one convolution`` (1³, so that nearly all the time is the loop's) and ``unet3d, base 1``, a small
 registered one. Each time is taken in a process of its own, the two sides in turn. Memory is the process's
 greatest resident size (VmHWM): ``added`` is what prediction adds to what the process holds before it, with
 libraries, network and image in memory; ``process`` is all of it. Times are medians in seconds, with the
@@ -33,6 +33,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+# As in segtrace's commands, for both sides: threads sleep rather than spin where other jobs use the cores.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -47,7 +50,7 @@ CLASSES = 8
 SETTINGS: dict[str, tuple[str, int, float, str, int]] = {
     "one convolution, window 96, overlap 0.25": ("convolution", 96, 0.25, "constant", 1),
     "one convolution, window 128, overlap 0.5, gaussian": ("convolution", 128, 0.5, "gaussian", 1),
-    "unet3d base 2, window 96, overlap 0.25, gaussian": ("unet3d", 96, 0.25, "gaussian", 1),
+    "unet3d base 1, window 96, no overlap, gaussian": ("unet3d", 96, 0.0, "gaussian", 1),
 }
 FORMS = ("labels", "logits")
 MIB = 1 << 20
@@ -57,7 +60,7 @@ def network_of(kind: str) -> nn.Module:
     """A network of 8 classes with fixed weights."""
     torch.manual_seed(0)
     if kind == "unet3d":
-        return networks.create("unet3d", in_channels=1, out_channels=CLASSES, spatial_dims=3, base=2).eval()
+        return networks.create("unet3d", in_channels=1, out_channels=CLASSES, spatial_dims=3, base=1).eval()
     network = nn.Conv3d(1, CLASSES, 1)
     network.divisor = 1  # type: ignore[assignment]
     return network.eval()
@@ -121,9 +124,9 @@ def check(setting: str, side: int) -> None:
     assert apart < 1e-5, f"{setting}: logits differ by {apart}"
     labels, wrong = torch.from_numpy(our_labels(network, image, setting)), 0
     for low in range(0, side, 16):
-        best = theirs[:, low : low + 16].topk(2, dim=0)
-        clear = best.values[0] - best.values[1] > 1e-5
-        wrong += int(((labels[low : low + 16] != best.indices[0]) & clear).sum())
+        part, chosen = theirs[:, low : low + 16], labels[low : low + 16]
+        taken = part.gather(0, chosen[None].long())[0]
+        wrong += int((part.amax(0) - taken > 1e-5).sum())  # a class is clearly ahead of the chosen one
     assert wrong == 0, f"{setting}: {wrong} labels differ"
     print(f"{setting}: logits equal to {apart:.1e}, labels the same", flush=True)
 
