@@ -8,6 +8,7 @@ VALIDATOR := .venv-validator
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MOTO := .venv-moto
+PEERS := .venv-peers
 RUN := $(BIN)/snakemake --cores $(CORES)
 WITH_MIRROR := $(if $(MIRROR),mirror=$(MIRROR))
 
@@ -87,8 +88,13 @@ lock: $(STAMP)  ## renew envs/requirements.lock from pyproject.toml in a fresh e
 	mv envs/requirements.lock.new envs/requirements.lock
 	rm -rf .venv-lock
 
-bench: $(STAMP)  ## time the metrics against MONAI, equality first
-	$(BIN)/python benchmarks/metrics.py
+$(PEERS)/.installed: envs/peers.lock
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r envs/peers.lock
+	@touch $@
+
+bench: $(STAMP) $(PEERS)/.installed  ## time segtrace beside its peers, equality first; writes benchmarks/RESULTS.md (MIRROR for real data)
+	$(BIN)/python benchmarks/bench.py --peers $(PEERS)/bin/python $(if $(MIRROR),--mirror $(MIRROR)) $(if $(ONLY),--only $(ONLY))
 
 clean:  ## remove everything that a run made, but not data/raw and not .venv
 	rm -rf data/index data/prepared data/splits checkpoints predictions scores results reports logs .snakemake .segtrace

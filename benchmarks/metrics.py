@@ -1,6 +1,6 @@
 """Time the metrics against MONAI, medpy and surface-distance on equal masks; equality is asserted first.
 
-    python benchmarks/metrics.py [--repeats 5] [--only pairs labels counts]
+    python benchmarks/metrics.py [--repeats 5] [--threads 1] [--only pairs labels counts]
 
 Three claims: HD95 of one pair of masks at five sizes; the metrics of seven labels of one volume, all in
 one pass (MONAI: its five metric classes for Dice, IoU, HD95, ASSD and NSD, on one-hot volumes that were
@@ -14,7 +14,8 @@ tables' HD95 is from theirs is printed. A peer that is not installed is left out
 Masks are ellipsoids with a wavy surface, the prediction's unlike the reference's, and sizes and spacings
 are those of the data sets in the first column. Times are of the wall clock, medians in milliseconds with
 the fastest and the slowest; the sides take turns, after one call each that is not counted, and a side
-whose call takes more than five seconds has two. Ratios below 1.3 on a shared machine are ties.
+whose call takes more than five seconds has two. All sides use one thread; torch can be given more. Ratios
+below 1.3 on a shared machine are ties.
 """
 
 import argparse
@@ -333,11 +334,14 @@ def main() -> None:
     """Run the comparisons and print them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5, help="timed calls of each side (default 5)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch, for MONAI (default 1)")
     parts = ("pairs", "labels", "counts")
     parser.add_argument("--only", nargs="+", choices=parts, default=parts, help="some of the comparisons")
     asked = parser.parse_args()
     warnings.filterwarnings("ignore")
     known = peers()
+    if "monai" in known:
+        importlib.import_module("torch").set_num_threads(asked.threads)
     versions = [
         f"{package} {importlib.metadata.version(package)}"
         for name, package in {

@@ -6,7 +6,6 @@
 nnU-Net takes its folders from the environment when it is first imported, so it is imported in here only.
 """
 
-import copy
 import json
 import os
 import shutil
@@ -21,7 +20,6 @@ import torch
 import measure
 
 ARCHIVE = "Task04_Hippocampus.tar"
-PROCESSES = "nnUNet_n_proc_DA"
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def plan(
     (raw / "dataset.json").write_text(json.dumps(dataset), encoding="utf-8")
     number = int(name[7:10])
     threads = torch.get_num_threads()
-    os.environ[PROCESSES] = "1"  # the planner takes it for the number of threads
+    os.environ["nnUNet_n_proc_DA"] = "1"  # the planner takes it for the number of threads
     with measure.quiet():
         DatasetFingerprintExtractor(number, num_processes=1).run()
         plans = ExperimentPlanner(number).plan_experiment()
@@ -97,40 +95,3 @@ def plan(
         json.loads(json.dumps(plans)),
         {case: ([str(image)], str(label)) for case, image, label in cases},
     )
-
-
-def preprocess(planned: Planned, cases: Sequence[str], configuration: str) -> dict[str, tuple[Any, Any]]:
-    """nnU-Net's preparation of ``cases`` where its trainer looks for them; by case, image (C, D, H, W) and label."""
-    from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
-    plans = PlansManager(planned.plans)
-    chosen = plans.get_configuration(configuration)
-    folder = planned.preprocessed / chosen.data_identifier
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (planned.preprocessed / "splits_final.json").unlink(missing_ok=True)
-    (planned.preprocessed / "dataset.json").write_text(json.dumps(planned.dataset), encoding="utf-8")
-    preprocessor, found = DefaultPreprocessor(verbose=False), {}
-    for case in cases:
-        images, label = planned.files[case]
-        preprocessor.run_case_save(str(folder / case), images, label, plans, chosen, planned.dataset)
-        data, seg, _ = preprocessor.run_case(images, label, plans, chosen, planned.dataset)
-        found[case] = (data, seg[0])
-    return found
-
-
-def trainer(planned: Planned, configuration: str, *, processes: int) -> Any:
-    """nnU-Net's trainer on the CPU, ready for its first step, with ``processes`` that augment (0: in this one)."""
-    import torch
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-
-    os.environ[PROCESSES] = str(processes)
-    plans = copy.deepcopy(planned.plans) | {"continue_training": False}
-    with measure.quiet():
-        found = nnUNetTrainer(plans, configuration, 0, planned.dataset, torch.device("cpu"))
-        found.initialize()
-        found.dataloader_train, found.dataloader_val = found.get_dataloaders()
-        found.set_deep_supervision_enabled(found.enable_deep_supervision)
-    found.network.train()
-    return found

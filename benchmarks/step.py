@@ -1,362 +1,441 @@
-"""Training steps: what a step spends outside the network, and whole steps beside a MONAI loop and nnU-Net v2.
+"""Time a training step beside a plain MONAI loop and beside nnU-Net v2's own trainer.
 
-    .venv-peers/bin/python benchmarks/step.py [--mirror FOLDER] [--turns 8] [--threads 2]
+    .venv-peers/bin/python benchmarks/step.py [--mirror FOLDER] [--repeats 5] [--cases 40]
 
-segtrace's side is always its engine as it runs (``segtrace.train.loop``), with all that it does between two
-steps. A peer takes its steps in turns with the engine's, in the same process.
+Three comparisons, on two threads, on hippocampus volumes from FOLDER (Task04_Hippocampus.tar), or, without
+it, on generated volumes of their sizes:
 
-1. Where the time of a step goes, for the papers' hippocampus recipe (DynUNet, 16 crops of 32³).
-2. The same recipe beside a plain MONAI loop: ``CacheDataset`` (arrays in memory), ``DataLoader``, the usual
-   dictionary transforms, ``DiceCELoss``, AdamW; the same network, crops, batch and precision.
-3. nnU-Net's own hippocampus plan (batch 9 of 40x56x40, PlainConvUNet with deep supervision) beside its trainer,
-   ``nnUNetTrainer.train_step(next(dataloader_train))`` with as many augmenting processes as there are threads:
-   as shipped on a CPU (float32), and within bfloat16 autocast, which nnU-Net itself leaves off. segtrace trains
-   the same network on the same prepared arrays, with Dice and cross-entropy at the same scales and weights and
-   with nnU-Net's probabilities of rotation, scaling, flips, noise, gamma and brightness; blurring, lower resolution and
-   contrast, which segtrace has not, are nnU-Net's alone. FOLDER holds Task04_Hippocampus.tar.
+1. what a step spends outside the network's forward and backward pass and the optimiser: making samples, the
+   loss's forward, the gradient's norm, looking for values that are not finite;
+2. the whole step beside some fifteen lines of MONAI (cached cases, dictionary transforms, DiceCELoss, AdamW): the
+   network, patches, samples a step and precision are the same, and at equal input the loss and the gradients;
+3. the whole step beside ``nnUNetTrainer.train_step`` on its own plan (batch 9 of 40 x 56 x 40, deep supervision, its
+   loss, its loaders with the number of processes that it chooses here), with its network, loss and
+   optimiser in segtrace's step. nnU-Net as shipped uses float32 on a CPU; bfloat16 is compared as well. Both sides
+   augment with flips, rotation, zoom, noise, brightness and gamma; nnU-Net blurs, changes contrast and simulates low
+   resolution besides.
+
+A turn is one step of each side; medians in milliseconds.
 """
 
-import contextlib
+import copy
 import os
-import shutil
+import statistics
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 import measure
 import nnunet_peer
-import steps
-import synthetic
-from segtrace import networks, store
-from segtrace.losses import dice_ce
-from segtrace.train import loop, step
+from segtrace import losses, networks, store
+from segtrace.train import data, sampling, step
+from segtrace.train.watch import Watch
 
-CPU = torch.device("cpu")
-PARTS = ("forward", "loss", "backward", "optimiser")
-
-
-class Turns(steps.Stopwatch):
-    """A stopwatch that lets the peers take a step after each of the engine's."""
-
-    def __init__(self, peers: Mapping[str, Callable[[], object]], *, warm: int, timed: int) -> None:
-        super().__init__(CPU, warm=warm, timed=timed)
-        self.peers = peers
-        self.times: dict[str, list[float]] = {name: [] for name in ("segtrace", *peers)}
-        self.seconds = dict.fromkeys(PARTS, 0.0)
-        self.count, self.begin = 0, 0.0
-
-    def stamp(self) -> None:
-        """The engine's step is done; the first ones are not counted."""
-        now = time.perf_counter()
-        self.count += 1
-        if self.count > self.warm:
-            self.times["segtrace"].append(1e3 * (now - self.begin))
-        else:
-            self.seconds = dict.fromkeys(PARTS, 0.0)
-        kept = dict(self.seconds)
-        for name, peer in self.peers.items():
-            start = time.perf_counter()
-            with as_peers_are():
-                peer()
-            if self.count > self.warm:
-                self.times[name].append(1e3 * (time.perf_counter() - start))
-        self.seconds = kept  # the peers' backward passes are none of the engine's
-        if self.count == self.warm + self.timed:
-            raise steps.Enough
-        self.begin = time.perf_counter()
-
-    def timing(self, manner: str) -> steps.Timing:
-        """What the engine's caller asks for; not used here."""
-        return steps.Timing(0.0, 0.0, 0.0, manner)
-
-
-@contextlib.contextmanager
-def as_peers_are() -> Iterator[None]:
-    """Without the engine's strict determinism, which the peers do not ask for."""
-    strict = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(False)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(strict)
+Step = Callable[[], Any]
+HIPPOCAMPUS: dict[str, Any] = {
+    "cases_per_step": 1,
+    "crop": {"size": [32, 32, 32], "per_case": 16, "foreground": 1.0, "background": 0.1},
+    "optimiser": "adamw",
+    "learning_rate": 1e-4,
+    "weight_decay": 1e-5,
+    "betas": [0.9, 0.999],
+    "amsgrad": False,
+    "clip_norm": None,
+    "ema_decay": None,
+    "compile": None,
+    "cuda_graphs": False,
+    "precision": "fp32",
+}
+AUGMENTATION: dict[str, Any] = {
+    "flip_p": 0.5,
+    "rot90_p": 0.1,
+    "shift_p": 1.0,
+    "shift": 0.1,
+    "scale_p": 0.0,
+    "scale": 0.1,
+    "rotate_p": 0.0,
+    "rotate_degrees": [30.0, 30.0, 30.0],
+    "zoom_p": 0.0,
+    "zoom": [0.7, 1.4],
+    "elastic_p": 0.0,
+    "elastic_voxels": 0.0,
+    "elastic_spacing": 24.0,
+    "label_interpolation": "nearest",
+    "noise_p": 0.0,
+    "noise": 0.3,
+    "gamma_p": 0.0,
+    "gamma": [0.7, 1.5],
+}
+#: nnU-Net's own probabilities, where both have the change.
+LIKE_NNUNET: dict[str, Any] = AUGMENTATION | {
+    "rot90_p": 0.0,
+    "shift_p": 0.0,
+    "scale_p": 0.15,
+    "scale": 0.25,
+    "rotate_p": 0.2,
+    "zoom_p": 0.2,
+    "label_interpolation": "linear",
+    "noise_p": 0.1,
+    "gamma_p": 0.3,
+}
 
 
-@contextlib.contextmanager
-def parts_timed(watch: Turns) -> Iterator[None]:
-    """Add up in ``watch.seconds`` what each part of the engine's steps takes."""
-    prepare, backward = loop.prepare_learner, Tensor.backward
+# --- data ----------------------------------------------------------------------------------------------
 
-    def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+
+def generated(work: Path, count: int) -> list[tuple[str, Path, Path]]:
+    """NIfTI volumes of the hippocampus set's sizes: two smooth structures in noise."""
+    import SimpleITK as sitk
+
+    found = []
+    random = np.random.default_rng(0)
+    for number in range(count):
+        shape = (random.integers(24, 48), random.integers(41, 60), random.integers(31, 44))
+        z, y, x = np.ogrid[tuple(slice(0, n) for n in shape)]
+        middle = [n / 2 for n in shape]
+        distance = ((z - middle[0]) / 9) ** 2 + ((y - middle[1]) / 16) ** 2 + ((x - middle[2]) / 7) ** 2
+        label = ((distance < 1).astype(np.uint8) * np.where(y < middle[1], 1, 2)).astype(np.uint8)
+        image = 100 + 40 * label + random.normal(0, 15, shape)
+        files = []
+        for kind, array in (("image", image.astype(np.float32)), ("label", label)):
+            files.append(work / "generated" / kind / f"case_{number:03d}.nii.gz")
+            files[-1].parent.mkdir(parents=True, exist_ok=True)
+            sitk.WriteImage(sitk.GetImageFromArray(array), str(files[-1]))
+        found.append((f"case_{number:03d}", files[0], files[1]))
+    return found
+
+
+def prepared(cases: Sequence[tuple[str, Path, Path]], folder: Path) -> list[str]:
+    """The cases in segtrace's store, scaled by mean and deviation; their names."""
+    import SimpleITK as sitk
+
+    for name, image_file, label_file in cases:
+        image, label = (sitk.GetArrayFromImage(sitk.ReadImage(str(f))) for f in (image_file, label_file))
+        image = ((image - image.mean()) / image.std()).astype(np.float32)[None]
+        store.write_case(folder, name, image=image, label=label.astype(np.uint8), record={"digest": "0" * 16})
+    return [name for name, _, _ in cases]
+
+
+def run_of(folder: Path, names: Sequence[str], training: Mapping[str, Any]) -> dict[str, Any]:
+    """As much of a ``run.json`` as a step reads."""
+    return {
+        "run": "benchmark",
+        "seed": 0,
+        "prepared": str(folder),
+        "cases": {"train": list(names), "val": []},
+        "network": {"in_channels": 1, "out_channels": 3, "spatial_dims": 3},
+        "training": dict(training),
+        "training_name": "benchmark",
+    }
+
+
+# --- segtrace's side -------------------------------------------------------------------------------------
+
+
+def epochs(run: Mapping[str, Any], cases: data.Cases) -> Iterator[tuple[Any, Tensor, Tensor]]:
+    """Batches without end, as the training loop takes them."""
+    width, epoch = run["training"]["cases_per_step"], 0
+    while True:
+        order = sampling.epoch_order(0, epoch, run["cases"]["train"])
+        steps = [order[first : first + width] for first in range(0, len(order) - width + 1, width)]
+        yield from data.batches(cases, steps, run=run, epoch=epoch)
+        epoch += 1
+
+
+def learner_of(
+    network: nn.Module, training: Mapping[str, Any], loss_of: step.Loss | None = None
+) -> step.Learner:
+    """A learner on the CPU, its weights laid out as the loop does."""
+    layout = step.memory_format(torch.device("cpu"), training, 3)
+    return step.learner(
+        network.to(memory_format=layout), loss_of or losses.create("dice_ce"), training=training, parts=1
+    )
+
+
+def ours(run: Mapping[str, Any], learner: step.Learner) -> Step:
+    """One whole step of segtrace: samples, forward, backward, update, and the look at loss and gradient."""
+    batches = epochs(run, data.load(run))
+    watch = Watch(run, Path(run["prepared"]), torch.device("cpu"))
+    learner.network.train()
+
+    def one() -> None:
+        samples, images, labels = next(batches)
+        loss, norm = step.take(learner, images, labels, rate=run["training"]["learning_rate"])
+        watch.see(loss, norm, position={"epoch": 0, "step": 0}, samples=samples, rate=0.0)
+
+    return one
+
+
+@contextmanager
+def stopwatch(learner: step.Learner) -> Iterator[list[float]]:
+    """Seconds spent in the network's forward and backward pass and in the optimiser, while the block runs."""
+    spent: list[float] = []
+
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             start = time.perf_counter()
             result = function(*arguments, **options)
-            watch.seconds[part] += time.perf_counter() - start
+            spent.append(time.perf_counter() - start)
             return result
 
         return call
 
-    def noted(*arguments: Any, **options: Any) -> step.Learner:
-        learner = prepare(*arguments, **options)
-        learner.forward = timed("forward", learner.forward)
-        learner.loss_of = timed("loss", learner.loss_of)
-        learner.optimiser.step = timed("optimiser", learner.optimiser.step)  # type: ignore[method-assign]
-        return learner
-
-    with (
-        mock.patch.object(loop, "prepare_learner", noted),
-        mock.patch.object(Tensor, "backward", timed("backward", backward)),
-    ):
-        yield
+    kept = learner.forward, learner.optimiser.step, Tensor.backward
+    learner.forward, Tensor.backward = timed(learner.forward), timed(Tensor.backward)  # type: ignore[method-assign]
+    learner.optimiser.step = timed(learner.optimiser.step)  # type: ignore[method-assign]
+    try:
+        yield spent
+    finally:
+        learner.forward, learner.optimiser.step, Tensor.backward = kept  # type: ignore[method-assign]
 
 
-def take(run: dict[str, Any], folder: Path, watch: Turns) -> None:
-    """Run the engine until ``watch`` has enough."""
-    run = run | {"threads": torch.get_num_threads()}
-    shutil.rmtree(folder, ignore_errors=True)
-    with parts_timed(watch):
-        steps.engine(run, folder, watch)
+def outside(run: dict[str, Any], *, repeats: int) -> None:
+    measure.head("Outside forward, backward and optimiser (DynUNet, 16 x 32^3)", ["step, ms", "outside, ms"])
+    for precision in ("fp32", "bf16"):
+        run["training"]["precision"] = precision
+        learner = learner_of(
+            networks.create("dynunet", in_channels=1, out_channels=3, spatial_dims=3), run["training"]
+        )
+        one = ours(run, learner)
+        one()
+        whole, rest = [], []
+        for _ in range(repeats):
+            with stopwatch(learner) as spent:
+                start = time.perf_counter()
+                one()
+                whole.append(1e3 * (time.perf_counter() - start))
+            rest.append(whole[-1] - 1e3 * sum(spent))
+        share = statistics.median(rest) / statistics.median(whole)
+        measure.say(
+            f"{precision:34s}{measure.shown(whole):>30s}{measure.shown(rest):>30s}    {share:.1%}   (bar 5%)"
+        )
 
 
-def shares(name: str, watch: Turns) -> None:
-    """Print where the engine's time went."""
-    total = sum(watch.times["segtrace"]) / 1e3
-    found = {part: 100 * seconds / total for part, seconds in watch.seconds.items()}
-    measure.say(
-        f"  {name:32s}"
-        + ", ".join(f"{part} {share:.1f} %" for part, share in found.items())
-        + f"; outside {100 - sum(found.values()):.2f} % (bar 5 %), outside and loss "
-        f"{100 - sum(found.values()) + found['loss']:.2f} %"
-    )
+# --- MONAI -----------------------------------------------------------------------------------------------
 
 
-def arrays(folder: Path, names: list[str]) -> list[dict[str, np.ndarray]]:
-    """Prepared cases as MONAI's dictionary transforms take them: channel first."""
-    opened = [store.open_case(folder, name) for name in names]
-    return [
-        {"image": np.array(entry.image), "label": np.array(entry.label)[None]}
-        for entry in opened
-        if entry.label is not None
-    ]
+def monai_loop(network: nn.Module, cases: data.Cases, *, precision: str) -> Step:
+    """A plain loop as MONAI's tutorials write it: cached cases, dictionary transforms, one volume of 16 crops a step."""
+    from monai import data as monai_data
+    from monai import losses as monai_losses
+    from monai import transforms as mt
 
-
-def monai_loop(run: dict[str, Any], network: nn.Module, *, bf16: bool) -> Callable[[], object]:
-    """A plain MONAI training loop; each call takes its next step."""
-    from monai import transforms as t
-    from monai.data import CacheDataset, DataLoader
-    from monai.losses import DiceCELoss
-
-    crop = run["training"]["crop"]
     keys = ["image", "label"]
-    changes = [
-        t.RandCropByPosNegLabeld(
-            keys, "label", crop["size"], pos=1.0, neg=0.1, num_samples=crop["per_case"], allow_smaller=True
-        ),
-        t.SpatialPadd(keys, crop["size"], mode="edge"),
-        *(t.RandFlipd(keys, prob=0.5, spatial_axis=axis) for axis in range(3)),
-        t.RandRotate90d(keys, prob=0.1, max_k=3),
-        t.RandShiftIntensityd("image", offsets=0.1, prob=1.0),
+    transform = mt.Compose(
+        [
+            mt.EnsureTyped(keys),
+            mt.RandCropByPosNegLabeld(
+                keys, "label", spatial_size=(32, 32, 32), pos=1, neg=0.1, num_samples=16
+            ),
+            *[mt.RandFlipd(keys, prob=0.5, spatial_axis=axis) for axis in range(3)],
+            mt.RandRotate90d(keys, prob=0.1, max_k=3, spatial_axes=(1, 2)),
+            mt.RandShiftIntensityd("image", offsets=0.1, prob=1.0),
+        ]
+    )
+    items = [
+        {"image": np.array(case.image), "label": np.array(case.label)[None]}
+        for case in cases.by_name.values()
     ]
-    names = run["cases"]["train"]
-    data = CacheDataset(arrays(Path(run["prepared"]), names), t.Compose(changes), progress=False)
-    loader = DataLoader(data, batch_size=run["training"]["cases_per_step"], shuffle=True)
-    loss_of = DiceCELoss(to_onehot_y=True, softmax=True)
+    items = [{**item, **padded(item)} for item in items]
+    loader = monai_data.DataLoader(
+        monai_data.CacheDataset(items, transform, progress=False), batch_size=1, shuffle=True, num_workers=0
+    )
+    loss_of = monai_losses.DiceCELoss(to_onehot_y=True, softmax=True)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, weight_decay=1e-5)
+    endless = (batch for _ in iter(int, 1) for batch in loader)
     network.train()
 
-    def forever() -> Iterator[float]:
-        while True:
-            for batch in loader:
-                optimiser.zero_grad()
-                with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                    loss = loss_of(network(batch["image"]), batch["label"])
-                loss.backward()
-                optimiser.step()
-                yield loss.item()
+    def one() -> None:
+        batch = next(endless)
+        optimiser.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            loss = loss_of(network(batch["image"]), batch["label"])
+        loss.backward()
+        optimiser.step()
+        loss.item()
 
-    taking = forever()
-    return lambda: next(taking)
+    return one
 
 
-def network_of(run: dict[str, Any]) -> nn.Module:
-    """The run's network."""
-    spec = run["network"]
-    return networks.create(
-        spec["name"],
-        in_channels=spec["in_channels"],
-        out_channels=spec["out_channels"],
-        spatial_dims=spec["spatial_dims"],
-        **spec["options"],
+def padded(item: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Sides below 32 filled with edge values, as the recipe does before it crops."""
+    room = [(0, 0), *[(0, max(0, 32 - side)) for side in item["image"].shape[1:]]]
+    return {key: np.pad(item[key], room, mode="edge") for key in ("image", "label")}
+
+
+def same_as_monai(network: nn.Module) -> None:
+    """Stop unless loss and gradients are equal at equal input."""
+    from monai.losses import DiceCELoss
+
+    torch.manual_seed(0)
+    images, labels = torch.randn(4, 1, 32, 32, 32), torch.randint(0, 3, (4, 32, 32, 32))
+    found = []
+    for loss_of, target in (
+        (losses.create("dice_ce"), labels),
+        (DiceCELoss(to_onehot_y=True, softmax=True), labels[:, None]),
+    ):
+        network.zero_grad()
+        loss = loss_of(network(images), target)
+        loss.backward()
+        found.append([loss.detach(), *(p.grad.clone() for p in network.parameters() if p.grad is not None)])
+    for one, two in zip(*found, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
+
+
+def beside_monai(run: dict[str, Any], *, repeats: int) -> None:
+    measure.head(
+        "Whole step, DynUNet, 16 x 32^3 (equal loss and gradients)", ["segtrace, ms", "MONAI loop, ms"]
     )
-
-
-def beside_monai(work: Path, turns: int) -> None:
-    """Parts 1 and 2."""
-    run = synthetic.hippocampus()
-    shapes = synthetic.sizes(24, synthetic.HIPPOCAMPUS_SIDES)
-    synthetic.write_cases(run, work / "step_cases", shapes, validation=2)
-    measure.head("hippocampus recipe, 16 crops of 32³, ms a step", ["segtrace", "MONAI loop"])
-    found = {}
+    first = networks.create("dynunet", in_channels=1, out_channels=3, spatial_dims=3)
+    same_as_monai(copy.deepcopy(first))
+    cases = data.load(run)
     for precision in ("fp32", "bf16"):
-        changed = synthetic.with_training(run, precision=precision, validate_every=1000, epochs=1000)
-        torch.manual_seed(0)
-        peer = monai_loop(changed, network_of(run), bf16=precision == "bf16")
-        watch = Turns({"MONAI": peer}, warm=2, timed=turns)
-        take(changed, work / "step_run", watch)
-        measure.row(precision, watch.times, bar=1.1)
-        found[precision] = watch
-    measure.say("\nwhere segtrace's step goes")
-    for precision, watch in found.items():
-        shares(precision, watch)
+        run["training"]["precision"] = precision
+        sides = {
+            "ours": ours(run, learner_of(copy.deepcopy(first), run["training"])),
+            "theirs": monai_loop(copy.deepcopy(first), cases, precision=precision),
+        }
+        measure.row(precision, measure.in_turns(sides, repeats=repeats), bar=1.1)
 
 
-def deep_loss(logits: Any, labels: Tensor) -> Tensor:
-    """Dice and cross-entropy at each scale of the network's outputs, weighted as nnU-Net's trainer does."""
-    plain = dice_ce.build()
-    outputs = logits if isinstance(logits, list | tuple) else [logits]
-    weights = [1 / 2**number for number in range(len(outputs))]
-    weights[-1] = 0.0  # as nnU-Net leaves out the coarsest
-    total = torch.zeros(())
-    for output, weight in zip(outputs, weights, strict=True):
-        if weight:
-            factors = [n // m for n, m in zip(labels.shape[1:], output.shape[2:], strict=True)]
-            fitting = labels[(slice(None), *(slice(factor // 2, None, factor) for factor in factors))]
-            total = total + plain(output, fitting) * (weight / sum(weights))
-    return total
+# --- nnU-Net ---------------------------------------------------------------------------------------------
 
 
-def same_as_nnunet(
-    work: Path, prepared: Mapping[str, tuple[Any, Any]], plan: Mapping[str, Any]
-) -> dict[str, Any]:
-    """A run on nnU-Net's prepared arrays with its plan's crops and batch, and its trainer's settings."""
-    run = synthetic.hippocampus()
-    folder = work / "step_nnunet_cases"
-    for case, (data, seg) in prepared.items():
-        label = np.maximum(seg, 0).astype(np.uint8)
-        store.write_case(
-            folder, case, image=data.astype(np.float32), label=label, record={"digest": "0" * 16}
-        )
-    names = sorted(prepared)
-    run["cases"], run["prepared"] = {"train": names[:-2], "val": names[-2:]}, str(folder)
-    run["training"] |= {
-        "epochs": 1000,
-        "validate_every": 1000,
-        "cases_per_step": plan["batch_size"],
-        "crop": {"size": list(plan["patch_size"]), "per_case": 1, "foreground": 0.33, "background": 0.67},
-        "optimiser": "sgd",
-        "learning_rate": 0.01,
-        "momentum": 0.99,
-        "nesterov": True,
-        "weight_decay": 3e-5,
-        "clip_norm": 12.0,
-        "augmentation": run["training"]["augmentation"]
-        | {
-            "flip_p": 0.5,
-            "rot90_p": 0.0,
-            "rotate_p": 0.2,
-            "zoom_p": 0.2,
-            "zoom": [0.7, 1.4],
-            "label_interpolation": "linear",
-            "noise_p": 0.1,
-            "gamma_p": 0.3,
-            "shift_p": 0.0,
-            "scale_p": 0.15,
-            "scale": 0.25,
-        },
-    }
-    return run
-
-
-def beside_nnunet(mirror: Path, work: Path, turns: int) -> None:
-    """Part 3."""
-    nnunet_peer.set_folders(work)
-    volumes = nnunet_peer.hippocampus(mirror, work)
+def trainer_of(cases: Sequence[tuple[str, Path, Path]], work: Path) -> Any:
+    """nnU-Net's trainer on its own plan of ``cases``, prepared by nnU-Net, on the CPU."""
     planned = nnunet_peer.plan(
-        "Dataset004_Hippocampus",
-        volumes,
+        "Dataset904_HippocampusStep",
+        cases,
         work,
         channels=["MRI"],
         labels={"anterior": 1, "posterior": 2},
         ending=".nii.gz",
     )
-    plan = planned.plans["configurations"]["3d_fullres"]
-    prepared = nnunet_peer.preprocess(planned, [case for case, _, _ in volumes[:40]], "3d_fullres")
-    run = same_as_nnunet(work, prepared, plan)
-    processes = torch.get_num_threads()
-    trainer = nnunet_peer.trainer(planned, "3d_fullres", processes=processes)
-    torch.set_num_threads(processes)
+    from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-    def shipped() -> None:
-        trainer.train_step(next(trainer.dataloader_train))
+    chosen = planned.plans["configurations"]["3d_fullres"]
+    chosen["batch_size"], chosen["patch_size"] = 9, [40, 56, 40]  # as its plan of all 260 cases says
+    os.environ.pop("nnUNet_n_proc_DA", None)  # as shipped
+    with measure.quiet():
+        import json
 
-    def in_bf16() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
-            shipped()
+        plans = planned.preprocessed / "nnUNetPlans.json"
+        plans.write_text(json.dumps(planned.plans), encoding="utf-8")
+        (planned.preprocessed / "dataset.json").write_text(json.dumps(planned.dataset), encoding="utf-8")
+        DefaultPreprocessor(verbose=False).run(planned.name, "3d_fullres", "nnUNetPlans", num_processes=1)
+        plans_and_more = {**planned.plans, "continue_training": False}
+        trainer = nnUNetTrainer(plans_and_more, "3d_fullres", "all", planned.dataset, torch.device("cpu"))
+        trainer.initialize()
+        trainer.dataloader_train, trainer.dataloader_val = trainer.get_dataloaders()
+    torch.set_num_threads(2)
+    return trainer
 
-    def build(*_: Any, **__: Any) -> nn.Module:
-        from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-        kind = plan["architecture"]
-        found: nn.Module = get_network_from_plans(
-            kind["network_class_name"],
-            kind["arch_kwargs"],
-            kind["_kw_requires_import"],
-            1,
-            3,
-            deep_supervision=True,
-        )
-        return found
+def nnunet_step(trainer: Any, *, precision: str) -> Step:
+    """``train_step`` on a batch of its own loader; nnU-Net itself never uses autocast on a CPU."""
+    trainer.network.train()
 
-    sides = {
-        "bf16": {"nnU-Net, float32 as shipped": shipped, "nnU-Net, bf16 autocast": in_bf16},
-        "fp32": {"nnU-Net, float32 as shipped": shipped},
-    }
-    size = "x".join(map(str, plan["patch_size"]))
-    try:
-        with (
-            mock.patch.object(loop.networks, "create", build),
-            mock.patch.object(loop.losses, "create", return_value=deep_loss),
-        ):
-            for precision, peers in sides.items():
-                changed = synthetic.with_training(run, precision=precision)
-                watch = Turns(peers, warm=1, timed=turns)
-                take(changed, work / "step_run", watch)
-                measure.head(
-                    f"nnU-Net's hippocampus plan, batch {plan['batch_size']} of {size}, ms a step",
-                    [f"segtrace, {precision}", *peers],
-                )
-                measure.row("", watch.times, bar={"bf16": 2.0, "fp32": 1.0}[precision])
-                shares(precision, watch)
-    finally:
-        for loader in (trainer.dataloader_train, trainer.dataloader_val):
-            if hasattr(loader, "_finish"):
-                with measure.quiet():
-                    loader._finish()
+    def one() -> None:
+        batch = next(trainer.dataloader_train)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            trainer.train_step(batch)
+
+    return one
+
+
+def supervised(trainer: Any) -> step.Loss:
+    """nnU-Net's loss over all its outputs, the labels made smaller as its loader does."""
+
+    def loss_of(outputs: Any, labels: Tensor) -> Tensor:
+        target = labels[:, None].float()
+        sized = [
+            target if o.shape[2:] == target.shape[2:] else functional.interpolate(target, o.shape[2:])
+            for o in outputs
+        ]
+        loss: Tensor = trainer.loss(outputs, sized)
+        return loss
+
+    return loss_of
+
+
+def same_as_nnunet(trainer: Any) -> None:
+    """Stop unless the loss of a batch of nnU-Net's is the same on both sides."""
+    batch = next(trainer.dataloader_train)
+    with torch.no_grad():
+        outputs = trainer.network(batch["data"])
+        theirs = trainer.loss(outputs, batch["target"])
+        found = supervised(trainer)(outputs, batch["target"][0][:, 0])
+    torch.testing.assert_close(found, theirs, rtol=1e-5, atol=1e-6)
+
+
+def beside_nnunet(run: dict[str, Any], trainer: Any, *, repeats: int) -> None:
+    network = trainer.network
+    same_as_nnunet(trainer)
+    count = sum(p.numel() for p in network.parameters())
+    title = (
+        f"Whole step, nnU-Net's network and loss ({count:,} parameters), batch 9 of 40 x 56 x 40 (equal loss)"
+    )
+    measure.head(title, ["segtrace, ms", "nnU-Net, ms"])
+    times: dict[tuple[str, str], list[float]] = {}
+    for precision in ("fp32", "bf16"):
+        run["training"]["precision"] = precision
+        learner = learner_of(copy.deepcopy(network), run["training"], supervised(trainer))
+        sides = {"ours": ours(run, learner), "theirs": nnunet_step(trainer, precision=precision)}
+        found = measure.in_turns(sides, repeats=repeats)
+        times |= {(side, precision): values for side, values in found.items()}
+        measure.row(f"both {precision}", found, bar=1.0)
+    shipped = {"ours": times["ours", "bf16"], "theirs": times["theirs", "fp32"]}
+    measure.row("bf16, and nnU-Net as shipped", shipped, bar=2.0)
 
 
 def main() -> None:
     """Run the comparisons and print them."""
-    parser = measure.arguments(__doc__, repeats=8)
-    parser.add_argument("--mirror", type=Path, help="folder with the published archives")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="CPU threads")
-    parser.add_argument("--work", type=Path, default=Path("/tmp/segtrace-bench"), help="scratch folder")
-    chosen = parser.parse_args()
-    work: Path = chosen.work.resolve()
-    work.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(chosen.threads)
-    measure.say(measure.machine())
-    measure.say(f"{chosen.threads} threads; medians of {chosen.repeats} turns (fastest to slowest)")
-    os.chdir(work)  # the engine's locks go here
-    beside_monai(work, chosen.repeats)
-    if chosen.mirror is None:
-        measure.say("\nnnU-Net: left out, for want of --mirror (a folder with Task04_Hippocampus.tar)")
-    else:
-        beside_nnunet(chosen.mirror, work, chosen.repeats)
+    parser = measure.arguments(__doc__, repeats=5)
+    parser.add_argument("--mirror", type=Path, help="folder with Task04_Hippocampus.tar")
+    parser.add_argument("--cases", type=int, default=40, help="volumes on both sides (40)")
+    given = parser.parse_args()
+    torch.set_num_threads(2)
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        nnunet_peer.set_folders(work)
+        if given.check:
+            same_as_monai(networks.create("dynunet", in_channels=1, out_channels=3, spatial_dims=3))
+            measure.say("step: loss and gradients equal MONAI's")
+            return
+        there = given.mirror is not None and (given.mirror / nnunet_peer.ARCHIVE).is_file()
+        cases = (
+            nnunet_peer.hippocampus(given.mirror, work)[: given.cases]
+            if there
+            else generated(work, given.cases)
+        )
+        names = prepared(cases, work / "store")
+        measure.say(
+            f"{measure.machine()}\ntwo threads, {given.repeats} turns, {'real' if there else 'generated'} volumes"
+        )
+        run = run_of(work / "store", names, HIPPOCAMPUS | {"augmentation": AUGMENTATION})
+        outside(run, repeats=given.repeats)
+        beside_monai(run, repeats=given.repeats)
+        large = HIPPOCAMPUS | {
+            "cases_per_step": 9,
+            "crop": {"size": [40, 56, 40], "per_case": 1, "foreground": 0.33, "background": 0.67},
+            "optimiser": "sgd",
+            "learning_rate": 1e-2,
+            "weight_decay": 3e-5,
+            "momentum": 0.99,
+            "nesterov": True,
+            "clip_norm": 12.0,
+            "augmentation": LIKE_NNUNET,
+        }
+        beside_nnunet(run_of(work / "store", names, large), trainer_of(cases, work), repeats=given.repeats)
 
 
 if __name__ == "__main__":

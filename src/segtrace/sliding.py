@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segtrace.windows import Place, Plan, Step, layer_weights, make_plan
+from segtrace.windows import Place, Plan, Step, make_plan, weight_sums
 
 #: Logit of background in a window that is skipped: far above any that a network gives, so that it outweighs
 #: every overlapping window, and small enough for sums in float32.
 CERTAIN = 1e6
 #: Values of one block of finished planes: what is made from it stays small.
-BLOCK_VALUES = 1 << 23
+BLOCK_VALUES = 1 << 21
 
 
 @contextmanager
@@ -66,17 +66,6 @@ def _add(slab: Tensor, logits: Tensor, plan: Plan, step: Step, *, first: int) ->
             part(place).addcmul_(values, plan.weights)
     for place in step.skipped:
         part(place)[0].add_(CERTAIN if plan.weights is None else CERTAIN * plan.weights)
-
-
-def _divide(planes: Tensor, layer: Tensor, plan: Plan, *, first: int) -> Tensor:
-    """Divide sums of weighted logits (…, n, H, W), planes from number ``first`` on, by the sums of weights, in place."""
-    n = planes.shape[-layer.dim()]
-    total = torch.zeros((n, *layer.shape[1:]), device=planes.device)
-    for start in plan.starts[0]:
-        low, high = max(start, first), min(start + plan.window[0], first + n)
-        if low < high:
-            total[low - first : high - first] += layer[low - start : high - start]
-    return planes.div_(total)
 
 
 def _blocks(first: int, end: int, *, plane_values: int) -> Iterator[tuple[int, int]]:
@@ -134,9 +123,8 @@ def predict_logits(
                 total = torch.zeros((logits.shape[1], *plan.shape), device=logits.device)
             _add(total, logits, plan, step, first=0)
     assert total is not None  # there is at least one window
-    layer = layer_weights(plan)
     for low, high in _blocks(0, plan.shape[0], plane_values=total[:, 0].numel()):
-        _divide(total[:, low:high], layer, plan, first=low)
+        total[:, low:high] /= weight_sums(plan, low, high)
     return total[(slice(None), *plan.inside)]
 
 
@@ -173,7 +161,6 @@ def predict_planes(
         skip_empty=skip_empty,
     )
     height = max(step.end - step.first for step in plan.steps)
-    layer = layer_weights(plan)
     slab: Tensor | None = None
     with _evaluating(networks):
         for step, following in itertools.pairwise([*plan.steps, None]):
@@ -187,17 +174,15 @@ def predict_planes(
             del logits
             assert slab is not None
             end = following.first if following is not None else plan.shape[0]
-            yield from _finished(slab, layer, plan, first=step.first, end=end)
+            yield from _finished(slab, plan, first=step.first, end=end)
             _move(slab, end - step.first)
 
 
-def _finished(
-    slab: Tensor, layer: Tensor, plan: Plan, *, first: int, end: int
-) -> Iterator[tuple[int, Tensor]]:
+def _finished(slab: Tensor, plan: Plan, *, first: int, end: int) -> Iterator[tuple[int, Tensor]]:
     """Planes ``first`` to ``end`` of the padded image, which ``slab`` begins with, divided and without padding."""
     inside = plan.inside[0]
     for low, high in _blocks(first, end, plane_values=slab[:, :, 0].numel()):
-        planes = _divide(slab[:, :, low - first : high - first], layer, plan, first=low)
+        planes = slab[:, :, low - first : high - first].div_(weight_sums(plan, low, high))
         keep = slice(max(inside.start - low, 0), max(inside.stop - low, 0))
         planes = planes[(slice(None), slice(None), keep, *plan.inside[1:])]
         if planes.shape[2]:
@@ -206,10 +191,8 @@ def _finished(
 
 def _move(slab: Tensor, planes: int) -> None:
     """Drop the first ``planes`` planes of a slab (M, K, n, H, W): the others move up, and zeros follow."""
-    rest = slab.shape[2] - planes
-    for low in range(
-        0, rest if planes else 0, max(planes, 1)
-    ):  # in parts that do not overlap with their source
-        high = min(low + planes, rest)
+    rest, part = slab.shape[2] - planes, max(planes, 1)
+    for low in range(0, rest if planes else 0, part):  # no part overlaps with where it comes from
+        high = min(low + part, rest)
         slab[:, :, low:high] = slab[:, :, low + planes : high + planes]
     slab[:, :, max(rest, 0) :] = 0

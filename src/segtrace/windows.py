@@ -159,16 +159,26 @@ def _steps(places: Sequence[Place], empty: Sequence[bool], batch: int) -> list[S
     return steps
 
 
-def layer_weights(plan: Plan) -> Tensor:
-    """Sum of the weights of all windows that begin at one plane, (side of the window, H, W).
+def weight_sums(plan: Plan, first: int, end: int) -> Tensor:
+    """Sums of the weights of all windows at the planes from ``first`` to ``end`` of the padded image, (n, H, W) or (n, W).
 
-    It is the same for every plane at which windows begin, so that no weight is ever summed over the whole image.
+    Made anew for each block of planes, so that they are never held for the whole image.
     """
-    weights = (
-        torch.ones((1, *plan.window[1:]), device=plan.image.device) if plan.weights is None else plan.weights
-    )
-    total = torch.zeros((len(weights), *plan.shape[1:]), device=weights.device)
-    for corner in itertools.product(*plan.starts[1:]):
-        place = [slice(a, a + side) for a, side in zip(corner, plan.window[1:], strict=True)]
-        total[(slice(None), *place)] += weights
-    return total.expand(plan.window[0], *total.shape[1:])
+    if plan.weights is None:  # then they are numbers of windows, and a product over the axes
+        total = torch.ones((), device=plan.image.device)
+        for axis, (size, side) in enumerate(zip(plan.shape, plan.window, strict=True)):
+            counts = torch.zeros(size)
+            for start in plan.starts[axis]:
+                counts[start : start + side] += 1
+            total = total.unsqueeze(-1) * (counts if axis else counts[first:end]).to(total.device)
+        return total
+    total = torch.zeros((end - first, *plan.shape[1:]), device=plan.image.device)
+    for start in plan.starts[0]:
+        low, high = max(start, first), min(start + plan.window[0], end)
+        if low >= high:
+            continue
+        weights = plan.weights[low - start : high - start]
+        for corner in itertools.product(*plan.starts[1:]):
+            place = [slice(a, a + side) for a, side in zip(corner, plan.window[1:], strict=True)]
+            total[(slice(low - first, high - first), *place)] += weights
+    return total

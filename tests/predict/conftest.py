@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,7 @@ class Project:
         return layout.predictions(self.run, variant)
 
     def predict(self, variant: str = "test-last-native-none") -> Path:
-        command.run(SimpleNamespace(run=str(self.run), variant=variant, threads=1))
+        command.segment_role(str(self.run), variant, threads=1)
         return self.folder(variant)
 
     def split(self, rows: list[tuple[str, str]]) -> None:
@@ -77,10 +76,14 @@ class Project:
             "volumes_after_mm3": '{"1": 0.0, "2": 0.0}',
         }
 
-    def write_run(self, **training: Any) -> None:
-        spec = {"in_channels": 1, "out_channels": 3, "spatial_dims": self.dimensions}
+    def write_run(self, *, name: layout.RunName | None = None, channels: int = 1, **training: Any) -> None:
+        name = name or self.run
+        spec = {"in_channels": channels, "out_channels": 3, "spatial_dims": self.dimensions}
         content = {
-            "run": str(self.run),
+            "run": str(name),
+            "dataset": name.dataset,
+            "recipe": name.recipe,
+            "labels": {"1": "one", "2": "two"},
             "threads": 1,
             "network": NETWORKS[self.dimensions] | spec,
             "prepared": str(self.prepared),
@@ -92,13 +95,19 @@ class Project:
             }
             | training,
         }
-        files.write_json(layout.run(self.run) / "run.json", content)
+        files.write_json(layout.run(name) / "run.json", content)
 
-    def write_weights(self, name: str, *, seed: int) -> None:
+    def write_weights(
+        self, file: str, *, seed: int, name: layout.RunName | None = None, channels: int = 1
+    ) -> None:
         torch.manual_seed(seed)
         kind = NETWORKS[self.dimensions]
         network = networks.create(
-            kind["name"], in_channels=1, out_channels=3, spatial_dims=self.dimensions, **kind["options"]
+            kind["name"],
+            in_channels=channels,
+            out_channels=3,
+            spatial_dims=self.dimensions,
+            **kind["options"],
         )
         weights = network.state_dict()
         for (
@@ -107,7 +116,8 @@ class Project:
         ) in weights.items():  # greater weights and no bias, so that labels differ from voxel to voxel
             if value.is_floating_point() and "running" not in key:
                 weights[key] = value * 0 if key.endswith("bias") else value * 3
-        checkpoint.save(layout.run(self.run) / name, weights, metadata={"run": str(self.run)})
+        name = name or self.run
+        checkpoint.save(layout.run(name) / file, weights, metadata={"run": str(name)})
 
 
 def make(dimensions: int) -> Project:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -87,6 +86,17 @@ def test_again_does_nothing_and_only_what_changed_is_made_again(pictures, monkey
     assert contents(folder) == before
 
 
+def test_side_by_side_gives_the_bytes_of_one_after_the_other(volumes, monkeypatch) -> None:
+    together = contents(volumes.predict())
+    for path in volumes.folder().iterdir():
+        path.unlink()
+    whole = cases.predict_cases
+    with monkeypatch.context() as patch:
+        patch.setattr(cases, "predict_cases", lambda *given, **named: whole(*given, **named, threaded=False))
+        volumes.predict()
+    assert contents(volumes.folder()) == together
+
+
 def test_other_weights_make_every_case_again(pictures) -> None:
     before = contents(pictures.predict())
     pictures.write_weights("weights.safetensors", seed=3)
@@ -131,7 +141,7 @@ def write(path, probabilities, record):
     export.write_native(path, probabilities, record)
 
 export.WRITERS["native"] = write
-command.run(SimpleNamespace(run=sys.argv[1], variant=sys.argv[2], threads=1))
+command.segment_role(sys.argv[1], sys.argv[2], threads=1)
 """
 
 
@@ -183,7 +193,7 @@ def test_a_run_for_other_data_is_refused(pictures) -> None:
 
 def refuse(pictures, variant: str, match: str) -> None:
     with pytest.raises(SegtraceError, match=match):
-        command.run(SimpleNamespace(run=str(pictures.run), variant=variant, threads=1))
+        command.segment_role(str(pictures.run), variant, threads=1)
 
 
 def test_what_there_is_not_is_refused(pictures) -> None:

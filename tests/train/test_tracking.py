@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import train_helpers
 
 from segtrace.config import load, models
 from segtrace.errors import SegtraceError
 from segtrace.train import tracking
+from segtrace.train.loop import train
 from segtrace.train.tracking import FOLDER, tracker
 
 RUN = "tiny/r/p/m/smoke/fold-0_seed-0"
@@ -180,6 +182,30 @@ def test_writers_are_closed_however_the_block_ends(monkeypatch: pytest.MonkeyPat
         *(f"one 2 {both}", f"two 2 {both}", "shown", "shown"),
         *("closed two", "closed one"),
     ]
+
+
+def test_a_tracked_training_ends_with_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[int] = []
+
+    class Writer:
+        def __init__(self, folder: Path) -> None:
+            folder.mkdir(parents=True)
+
+        def add(self, epoch: int, values: dict[str, float]) -> None:
+            said.append(epoch)
+
+        def show(self) -> None: ...
+
+        def close(self) -> None: ...
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    train_helpers.write_cases(Path("prepared"))
+    train(train_helpers.RUN, folder=Path("plain"))
+    monkeypatch.setattr(tracking, "KINDS", {"one": (Writer, "json")})
+    monkeypatch.setenv(tracking.VARIABLE, "one")
+    train(train_helpers.RUN, folder=Path("tracked"))
+    assert said == [1, 2, 3]
+    assert train_helpers.contents("tracked") == train_helpers.contents("plain")
 
 
 def test_missing_packages_are_one_error_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

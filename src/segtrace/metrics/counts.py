@@ -62,7 +62,7 @@ def _joint_histogram(prediction: np.ndarray, reference: np.ndarray, *, width: in
     """How many voxels have each pair of values: (reference, prediction), ``width`` by ``width``.
 
     Up to 16 values make a pair of them one byte, and two neighbouring voxels one number of 16 bits: these
-    are counted, which halves the work, and taken apart at the end.
+    are counted, which halves the work, and taken apart at the end. Background is counted by itself.
     """
     small = width <= 16
     kind: type[np.integer] = np.uint8 if small else np.int64
@@ -71,9 +71,15 @@ def _joint_histogram(prediction: np.ndarray, reference: np.ndarray, *, width: in
     for start in range(0, true.size, CHUNK):
         part = slice(start, start + CHUNK)
         code = true[part].astype(kind, copy=False) * kind(width) + found[part].astype(kind, copy=False)
-        if small and code.size % 2:  # the voxel that is left over, as a pair with background
-            code = np.append(code, np.uint8(0))
-        counts += np.bincount(code.view(np.uint16) if small else code, minlength=counts.size)
+        if small:
+            # the voxel that is left over makes a pair with background
+            code = (np.append(code, kind(0)) if code.size % 2 else code).view(np.uint16)
+        labelled = code != 0
+        held = int(np.count_nonzero(labelled))
+        if held < code.size / 2:
+            counts[0] += code.size - held
+            code = code[labelled]
+        counts += np.bincount(code, minlength=counts.size)
     if small:
         pairs = counts.reshape(256, 256)
         counts = (pairs.sum(0) + pairs.sum(1))[: width * width]

@@ -1,6 +1,7 @@
-"""``segtrace predict RUN VARIANT``."""
+"""``segtrace predict RUN VARIANT`` and ``segtrace predict --run RUN FILES…``."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,24 @@ if TYPE_CHECKING:
     from segtrace.layout import RunName, Variant
     from segtrace.predict.cases import Job
 
+#: Options of the form with FILES alone.
+_FILES_ALONE = ("output", "mirror", "checkpoint")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("run", metavar="RUN", help="DATASET/RECIPE/PROTOCOL/METHOD/BUDGET/fold-K_seed-S")
+    parser.usage = (
+        "%(prog)s [-h] [--threads N] RUN VARIANT\n"
+        "       %(prog)s [-h] --run RUN [--run RUN ...] --output FOLDER [--mirror AXES] [--checkpoint NAME] "
+        "FILE [FILE ...]"
+    )
     parser.add_argument(
-        "variant", metavar="VARIANT", help="ROLE-CHECKPOINT-GRID-CORRUPTION, such as test-last-native-none"
+        "words",
+        nargs="+",
+        metavar="RUN VARIANT | FILE ...",
+        help="RUN is DATASET/RECIPE/PROTOCOL/METHOD/BUDGET/fold-K_seed-S and VARIANT ROLE-CHECKPOINT-GRID-CORRUPTION, "
+        "such as test-last-native-none; a FILE is an image, or, where the data set has several channels, a file "
+        "for each in their order, joined by commas",
     )
     parser.add_argument(
         "--threads",
@@ -23,9 +36,105 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="CPU threads that the run was trained with (default: training_threads in config/config.yaml)",
     )
+    new = parser.add_argument_group("new images, without labels")
+    new.add_argument(
+        "--run",
+        dest="runs",
+        action="append",
+        metavar="RUN",
+        help="a trained run; several of one data set and recipe are an ensemble, whose class probabilities are averaged",
+    )
+    new.add_argument("--output", type=Path, metavar="FOLDER", help="where label maps and their records go")
+    new.add_argument(
+        "--mirror",
+        type=_axes,
+        metavar="AXES",
+        help="average over mirrored images: axes of the array (0 is z of a volume, or y of a picture), joined by "
+        "commas, or 'none' (default: inference.mirror of the training recipe)",
+    )
+    new.add_argument("--checkpoint", choices=("last", "best_val"), help="which of a run's weights (last)")
+    parser.set_defaults(refuse=parser.error)
+
+
+def _axes(text: str) -> list[int]:
+    """Axes joined by commas; ``none`` is no axis."""
+    if text == "none":
+        return []
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither 'none' nor whole numbers joined by commas"
+        ) from None
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Segment the cases of one role of a run, or new images; see :func:`segment_role` and :func:`segment_files`."""
+    words = arguments.words
+    if arguments.runs:
+        if arguments.threads is not None:
+            arguments.refuse(
+                "argument --threads: not with --run; a run says how many threads it was trained with"
+            )
+        if arguments.output is None:
+            arguments.refuse("the following arguments are required: --output")
+        segment_files(
+            words,
+            runs=arguments.runs,
+            output=arguments.output,
+            mirror=arguments.mirror,
+            checkpoint=arguments.checkpoint or "last",
+        )
+        return
+    given = [key for key in _FILES_ALONE if getattr(arguments, key) is not None]
+    if given:
+        arguments.refuse(f"argument --{given[0]}: only with --run")
+    if len(words) < 2:
+        arguments.refuse("the following arguments are required: VARIANT")
+    if len(words) > 2:
+        arguments.refuse(f"unrecognized arguments: {' '.join(words[2:])}")
+    segment_role(*words, threads=arguments.threads)
+
+
+def segment_files(
+    texts: Sequence[str],
+    *,
+    runs: Sequence[str],
+    output: Path,
+    mirror: Sequence[int] | None = None,
+    checkpoint: str = "last",
+) -> None:
+    """Segment new images with one trained run or several; label maps and records go to the folder ``output``.
+
+    Raises :class:`SegtraceError` where runs are not trained or do not fit together, and one at the end that lists
+    all images that could not be segmented.
+    """
+    import SimpleITK as sitk
+
+    from segtrace import files
+    from segtrace.errors import SegtraceError, raise_all
+    from segtrace.predict import ensemble, new_images, sources
+    from segtrace.trace import aside
+
+    if output.exists() and not output.is_dir():
+        raise SegtraceError(f"--output {output}: a file, not a folder")
+    if any(output.resolve().is_relative_to(folder.resolve()) for folder in aside.OWNED.values()):
+        raise SegtraceError(
+            f"--output {output}: a folder that the workflow fills and empties; choose another"
+        )
+    settings = new_images.settings_of(ensemble.load(runs, checkpoint=checkpoint), mirror=mirror)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(settings.threads)
+    with files.hold(output, what="predict"):
+        chosen, problems = sources.sources_of(texts, output=output, data=settings.data)
+        problems += new_images.segment(chosen, settings)
+    raise_all(
+        problems,
+        heading=f"predict into {output}",
+        remedy=f"The other {len(texts) - len(problems)} of {len(texts)} images are segmented.",
+    )
+
+
+def segment_role(run: str, variant: str, *, threads: int | None = None) -> None:
     """Segment the cases of one role of a run; a case whose digest holds is left as it is.
 
     Raises :class:`SegtraceError` where the run is not trained, cases are not prepared, or the variant
@@ -36,23 +145,23 @@ def run(arguments: argparse.Namespace) -> None:
     from segtrace import files, layout, tables
     from segtrace.config import load
     from segtrace.errors import SegtraceError
-    from segtrace.predict import cases, export
+    from segtrace.predict import cases, ensemble, export
     from segtrace.trace import jobs as jobs_of_project
     from segtrace.trace import record
 
-    name, variant = layout.parse_run(arguments.run), layout.parse_variant(arguments.variant)
-    if variant.corruption != "none":
-        raise SegtraceError(f"variant {variant}: no corruption {variant.corruption!r}; there is: none")
-    weights = layout.run(name) / layout.WEIGHTS[variant.checkpoint]
-    resolved = _run_json(name, weights)
-    folder = layout.predictions(name, variant)
+    name, asked = layout.parse_run(run), layout.parse_variant(variant)
+    if asked.corruption != "none":
+        raise SegtraceError(f"variant {asked}: no corruption {asked.corruption!r}; there is: none")
+    weights = layout.run(name) / layout.WEIGHTS[asked.checkpoint]
+    resolved = ensemble.run_json(name, weights)
+    folder = layout.predictions(name, asked)
     table = folder / "predictions.csv"
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(resolved["threads"])
-    config = load.main_config({"training_threads": arguments.threads})
-    job = jobs_of_project.predict(name, variant)
+    config = load.main_config({"training_threads": threads})
+    job = jobs_of_project.predict(name, asked)
     with files.hold(folder, what="predict"):
         made = record.begin(job, config)
-        jobs = _jobs(name, variant, resolved, weights)
+        jobs = _jobs(name, asked, resolved, weights)
         removed = cases.remove_strays(folder, keep=[job.file for job in jobs])
         if removed:
             print(f"removed {len(removed)} label maps of other cases: {', '.join(removed)}", flush=True)
@@ -61,28 +170,13 @@ def run(arguments: argparse.Namespace) -> None:
             run=resolved,
             weights=weights,
             folder=folder,
-            write=export.WRITERS[variant.grid],
-            grid=variant.grid,
+            write=export.WRITERS[asked.grid],
+            grid=asked.grid,
             rows=_earlier(table),
         )
         tables.write("predictions", rows, table)
         record.write(job, made, contents={folder / row["file"]: row["sha256"] for row in rows})
         cases.forget_records(folder)
-
-
-def _run_json(name: "RunName", weights: Path) -> dict[str, Any]:
-    """The run's resolved configuration, once it is trained."""
-    from segtrace import files, layout
-    from segtrace.errors import SegtraceError
-
-    path = layout.run(name) / "run.json"
-    absent = [str(part) for part in (path, weights) if not part.is_file()]
-    if absent:
-        raise SegtraceError(f"{', '.join(absent)}: no such file; train the run first: segtrace train {name}")
-    resolved: dict[str, Any] = files.read_json(path)
-    if resolved.get("run") != str(name):
-        raise SegtraceError(f"{path}: describes the run {resolved.get('run')!r}, expected {str(name)!r}")
-    return resolved
 
 
 def _jobs(name: "RunName", variant: "Variant", resolved: dict[str, Any], weights: Path) -> "list[Job]":

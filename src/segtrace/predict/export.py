@@ -32,9 +32,9 @@ def write_prepared(path: Path, label: np.ndarray, record: Mapping[str, Any]) -> 
 WRITERS = {"native": write_native, "prepared": write_prepared}
 
 
-def label_bytes(ending: str, label: np.ndarray, grid: Grid) -> bytes:
-    """The bytes of the file with that ``ending`` that :func:`segtrace.images.write_label` writes."""
-    return images.png_bytes(label) if ending == ".png" else images.nifti_bytes(label, grid)
+def label_bytes(name: str, label: np.ndarray, grid: Grid) -> bytes:
+    """The bytes that :func:`segtrace.images.write_label` writes to a file of that ``name``."""
+    return images.png_bytes(label) if name.endswith(".png") else images.nifti_bytes(label, grid)
 
 
 def reorder(array: np.ndarray, source: Grid, target: Grid) -> np.ndarray:

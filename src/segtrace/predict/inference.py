@@ -80,7 +80,11 @@ def _probabilities(
 ) -> Iterator[tuple[int, Tensor]]:
     """(number of the first plane, class probabilities (K, n, H, W) or (K, n, W)) of blocks of planes, in order."""
     for first, logits in predict_planes(networks, image, device=on, **inference):
-        shares = torch.softmax(logits, dim=1).mean(dim=0)
+        shares = torch.softmax(logits[0], dim=0)
+        for other in logits[1:]:
+            shares += torch.softmax(other, dim=0)
+        if len(logits) > 1:
+            shares /= len(logits)
         if not bool(torch.isfinite(shares[0]).all()):  # one value that is not makes those of all classes so
             raise SegtraceError(
                 "the network's output is not finite; its weights are unfit or precision is too low"

@@ -60,7 +60,8 @@ def run(
         except FatalError:
             raise
         except SegtraceError as error:
-            problems[position] = f"{name(items[position])}: {error}"
+            text, prefix = str(error), f"{name(items[position])}: "
+            problems[position] = text if text.startswith(prefix) else prefix + text
             advance()
         except BaseException as error:
             error.add_note(f"{name(items[position])}, while it was {doing}")

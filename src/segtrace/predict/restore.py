@@ -6,7 +6,7 @@ Methods 18 (2021), resample softmax outputs likewise). Planes are taken as they 
 probabilities of a whole volume never exist.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,14 +84,14 @@ def labels_on(
             raise _unfit((first + block.shape[1], *block.shape[2:]), prepared)
         seen = first + block.shape[1]
         if prepared == target:
-            winner[first:seen] = block.argmax(dim=0)
+            winner[first:seen] = _most_probable(block)
             continue
         if nearest.numel():
-            nearest[first:seen] = block.argmax(dim=0)
+            nearest[first:seen] = _most_probable(block)
         planes = block if held is None else torch.cat([held, block], dim=1)
         ready = int(np.searchsorted(axes[0].high, seen))
         for rows in _chunks(done, ready, target.array_shape):
-            winner[rows] = _most_probable(planes, axes, rows, first=seen - planes.shape[1])
+            winner[rows] = _most_probable(_sampled(planes, axes, rows, first=seen - planes.shape[1]))
         done, held = ready, planes[:, -1:].clone()  # all further positions lie beyond this plane
     if seen != prepared.array_shape[0]:
         raise _unfit((seen, *prepared.array_shape[1:]), prepared)
@@ -116,25 +116,36 @@ def _chunks(first: int, end: int, shape: Sequence[int]) -> list[slice]:
     return [slice(low, min(low + step, end)) for low in range(first, end, step)]
 
 
-def _most_probable(planes: Tensor, axes: Sequence[_Samples], rows: slice, *, first: int) -> Tensor:
-    """The most probable label at the planes ``rows`` of the target, uint8; ``planes`` (K, n, H, W) begin with ``first``."""
+def _most_probable(classes: Iterable[Tensor]) -> Tensor:
+    """The number of the class with the greatest value, uint8, the lowest of equal ones; one class is held at a time.
+
+    A few passes over memory: what ``argmax`` over the first axis does takes several times as long on a CPU.
+    """
+    best = winner = torch.empty(0)
+    for label, values in enumerate(classes):
+        if label == 0:
+            best, winner = values.clone(), torch.zeros(values.shape, dtype=torch.uint8, device=values.device)
+            continue
+        ahead = (values > best).to(torch.uint8).mul_(label)
+        torch.maximum(
+            winner, ahead, out=winner
+        )  # a class that is ahead has a greater number than those before
+        torch.maximum(best, values, out=best)
+    return winner
+
+
+def _sampled(planes: Tensor, axes: Sequence[_Samples], rows: slice, *, first: int) -> Iterator[Tensor]:
+    """Each class of ``planes`` (K, n, H, W), which begin with number ``first``, at the planes ``rows`` of the target."""
     low, high = int(axes[0].low[rows][0]), int(axes[0].high[rows][-1])
     needed = planes[:, low - first : high + 1 - first]
     across = list(enumerate(axes))[1:]
     along = (0, axes[0].part(rows, first=low))
     # fewer planes first: what is done along the other axes is then done on fewer
     order = [along, *across] if rows.stop - rows.start < needed.shape[1] else [*across, along]
-    best: Tensor | None = None
-    winner = torch.zeros((), dtype=torch.uint8, device=planes.device)
-    for label, values in enumerate(needed):  # one class at a time: memory does not grow with the classes
+    for values in needed:
         for axis, samples in order:
             values = samples.of(values, axis)
-        if best is None:
-            best, winner = values.clone(), winner.expand(values.shape).clone()
-            continue
-        winner.masked_fill_(values > best, label)
-        torch.maximum(best, values, out=best)
-    return winner
+        yield values
 
 
 def _places(prepared: Grid, target: Grid) -> list[np.ndarray]:

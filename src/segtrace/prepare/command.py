@@ -2,8 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from segtrace.options import at_least_one
 
@@ -23,35 +22,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prepare the indexed cases, batch by batch; a case whose digest still holds is left as it is."""
-    from segtrace import layout, tables
     from segtrace.config import load
     from segtrace.errors import SegtraceError
-    from segtrace.trace import jobs, record
 
     name, chosen = arguments.dataset, arguments.recipe
     data = load.dataset(name)
-    recipe = load.part(name, "recipe", data.recipes, chosen)
+    load.part(name, "recipe", data.recipes, chosen)
     if arguments.batch is not None and not 0 <= arguments.batch < data.batches:
         raise SegtraceError(f"{name} has batches 0 to {data.batches - 1}, got --batch {arguments.batch}")
     for batch in range(data.batches) if arguments.batch is None else [arguments.batch]:
-        made = record.begin(jobs.prepare(name, chosen, batch))
-        rows = tables.read("cases", layout.cases(name)).to_dict("records")
-        members = [row for row in rows if layout.batch_of(row["case"], data.batches) == batch]
-        _run_batch(
-            name, data, chosen, recipe.model_dump(mode="json"), batch, members, arguments.workers, made
-        )
+        _run_batch(name, data, chosen, batch=batch, workers=arguments.workers)
 
 
-def _run_batch(
-    name: str,
-    data: "Dataset",
-    chosen: str,
-    recipe: Mapping[str, Any],
-    batch: int,
-    rows: Sequence[Mapping[Any, Any]],
-    workers: int,
-    made: Mapping[str, Any],
-) -> None:
+def _run_batch(name: str, data: "Dataset", chosen: str, *, batch: int, workers: int) -> None:
     """Prepare one batch under its own lock, and write its table."""
     import json
 
@@ -61,6 +44,10 @@ def _run_batch(
     from segtrace.trace import record
 
     job = jobs_of_project.prepare(name, chosen, batch)
+    made = record.begin(job)
+    recipe = data.recipes[chosen].model_dump(mode="json")
+    indexed = tables.read("cases", layout.cases(name)).to_dict("records")
+    rows = [row for row in indexed if layout.batch_of(row["case"], data.batches) == batch]
     folder, table = layout.prepared(name, chosen), layout.batch_table(name, chosen, batch)
     reader = data.reader or name
     code = digests.case_code("prepare", extra=[datasets.module_name(reader)])

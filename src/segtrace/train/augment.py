@@ -111,7 +111,7 @@ def apply(
         )
     images, labels = parts[0]
     if len(parts) == 2:
-        order = torch.tensor(np.argsort(plain + warped), device=pool.labels.device)
+        order = _to(torch.from_numpy(np.argsort(plain + warped)), pool.labels.device)
         images = torch.cat([part[0] for part in parts])[order]
         labels = torch.cat([part[1] for part in parts])[order]
     return _intensities(images, samples), labels

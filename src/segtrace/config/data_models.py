@@ -1,0 +1,209 @@
+"""``config/datasets``: data sets, their recipes, protocols and gates."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from segtrace.config.types import Fraction, Model, Range, WholeRange
+
+
+class Source(Model):
+    """One published archive."""
+
+    archive: str
+    urls: list[str] = []
+    bytes: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    manual: str | None = None
+    """For data behind a registration: what to fetch, where, and where to put it."""
+
+
+class Intensity(Model):
+    """One step of an intensity recipe, applied to each channel of a case."""
+
+    kind: Literal["window", "minmax", "zscore"]
+    low: float | None = None
+    high: float | None = None
+    """``window``: clip to [low, high], then scale to [0, 1]."""
+    nonzero: bool = False
+    """``zscore``: mean and deviation over non-zero voxels; zeros stay zero."""
+
+    @model_validator(mode="after")
+    def _window_has_ends(self) -> "Intensity":
+        if self.kind == "window" and (self.low is None or self.high is None or self.low >= self.high):
+            raise ValueError(f"a window needs low < high, got low {self.low} and high {self.high}")
+        return self
+
+
+class Recipe(Model):
+    """How a data set's cases become arrays."""
+
+    source: str = ""
+    orientation: str | None = None
+    """Axis code such as RAS for volumes; none for images."""
+    spacing_mm: list[PositiveFloat] | None = None
+    """Target spacing in (x, y, z) or (x, y); none keeps each case's own."""
+    size: list[PositiveInt] | None = None
+    """Target size in (x, y[, z]) voxels; the field of view is kept, so spacing follows."""
+    image_interpolation: Literal["linear", "bspline"] = "linear"
+    antialias: bool = False
+    """Smooth an image along axes that become more than 1.5 times coarser; most published pipelines do not."""
+    label_interpolation: Literal["nearest", "vote"] = "nearest"
+    """``nearest``, or ``vote``: each label's mask resampled linearly, the largest wins."""
+    intensity: list[Intensity] = []
+
+    @model_validator(mode="after")
+    def _one_target(self) -> "Recipe":
+        if self.spacing_mm is not None and self.size is not None:
+            raise ValueError("give spacing_mm or size, not both")
+        return self
+
+
+class Protocol(Model):
+    """How cases become folds and roles."""
+
+    kind: Literal["last_n", "k_fold", "grouped_random"]
+    source: str = ""
+    published: bool = False
+    """A published protocol is followed even where it lets near-identical cases on both sides; tables say so."""
+    groups: list[str] | None = None
+    """Use only cases whose ``group`` is one of these (for example benign and malignant)."""
+    test_cases: PositiveInt | None = None
+    validation_cases: NonNegativeInt | None = None
+    shuffle_seed: NonNegativeInt | None = None
+    """``last_n``: the last ``test_cases`` of the sorted cases are the test set; the others, shuffled by
+    Python's ``random.Random(shuffle_seed)``, give the last ``validation_cases`` to validation."""
+    folds: int | None = None
+    """``k_fold``: fold k tests on part k."""
+    test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    validation_fraction: Fraction | None = None
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Protocol":
+        needed = {
+            "last_n": ("test_cases", "validation_cases", "shuffle_seed"),
+            "k_fold": ("folds", "validation_fraction"),
+            "grouped_random": ("test_fraction", "validation_fraction"),
+        }[self.kind]
+        missing = [key for key in needed if getattr(self, key) is None]
+        if missing:
+            raise ValueError(f"a protocol of kind {self.kind} needs {', '.join(missing)}")
+        if self.folds is not None and self.folds < 2:
+            raise ValueError(f"folds is {self.folds}, needs at least 2")
+        return self
+
+    @property
+    def fold_count(self) -> int:
+        """Number of folds: 1 but for ``k_fold``."""
+        return self.folds or 1
+
+
+class Gate(Model):
+    """What a data set must look like, judged by ``index`` and ``validate``."""
+
+    cases: WholeRange | None = None
+    """Least and greatest number of cases, whole or partial copy."""
+    spacing_mm: Range | None = None
+    """Range of any axis' spacing."""
+    size: WholeRange | None = None
+    """Range of any axis' size in voxels."""
+    prevalence: dict[int, Range] = {}
+    """For each label, the range of the fraction of cases that hold it."""
+    empty_masks: Range = (0.0, 0.0)
+    """Range of the fraction of cases without any label."""
+    max_components: int | None = None
+    """Greatest number of connected components of one label."""
+    volume_change: float = 0.1
+    """Greatest relative change of a label's volume by preparation, for labels of at least 64 voxels."""
+    centroid_shift_voxels: float = 1.0
+    """Greatest shift of a label's centroid in world space by preparation, in prepared voxels."""
+
+
+class Dataset(Model):
+    """A data set: where it comes from, what is in it, how it is prepared and split."""
+
+    title: str
+    reader: str | None = None
+    """Module of ``segtrace.datasets``; the data set's own name by default."""
+    dimensions: Literal[2, 3]
+    modality: str
+    licence: str
+    licence_url: str = ""
+    redistribution: bool = False
+    homepage: str = ""
+    reference: str = ""
+    access: Literal["open", "registration", "embedded"] = "open"
+    sources: list[Source] = []
+    labels: dict[int, str]
+    channels: list[str]
+    spacing_known: bool = True
+    """False for images without a physical scale: distances are then given in pixels only."""
+    nsd_tolerance: NonNegativeFloat | dict[int, NonNegativeFloat] = 1.0
+    """Distance up to which surfaces agree (NSD), one for all labels or label → its own: in millimetres, or in
+    voxels where ``spacing_known`` is false."""
+    exclude: dict[str, str] = {}
+    """Case → reason. Excluded cases are listed in the report."""
+    options: dict[str, Any] = {}
+    """Options of the reader or of the generator."""
+    batches: int = Field(default=4, ge=1)
+    """Number of batches in which ``prepare`` works."""
+    gate: Gate = Gate()
+    recipes: dict[str, Recipe]
+    protocols: dict[str, Protocol]
+    notes: list[str] = []
+
+    @property
+    def nsd_tolerances(self) -> dict[int, float]:
+        """Label → the tolerance of its surface Dice."""
+        given = self.nsd_tolerance
+        return {label: given[label] if isinstance(given, dict) else given for label in sorted(self.labels)}
+
+    @model_validator(mode="after")
+    def _every_label_has_a_tolerance(self) -> "Dataset":
+        if isinstance(self.nsd_tolerance, dict) and set(self.nsd_tolerance) != set(self.labels):
+            raise ValueError(
+                f"nsd_tolerance is given for labels {sorted(self.nsd_tolerance)}; "
+                f"the data set has {sorted(self.labels)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _gate_names_labels(self) -> "Dataset":
+        unknown = sorted(set(self.gate.prevalence) - set(self.labels))
+        if unknown:
+            raise ValueError(
+                f"gate.prevalence names labels {unknown}; the data set has {sorted(self.labels)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _targets_have_the_dimensions(self) -> "Dataset":
+        for name, recipe in self.recipes.items():
+            for key in ("spacing_mm", "size"):
+                target = getattr(recipe, key)
+                if target is not None and len(target) != self.dimensions:
+                    raise ValueError(
+                        f"recipes.{name}.{key} is {target}; the data set has {self.dimensions} dimensions"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _embedded_is_generated(self) -> "Dataset":
+        if self.access == "embedded" and self.sources:
+            raise ValueError("an embedded data set is generated: it has no sources")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_start_at_one(self) -> "Dataset":
+        if sorted(self.labels) != list(range(1, len(self.labels) + 1)):
+            raise ValueError(f"labels must be 1..n without gaps (0 is background), got {sorted(self.labels)}")
+        return self
