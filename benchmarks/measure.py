@@ -10,12 +10,14 @@ import contextlib
 import gc
 import importlib.metadata
 import io
+import multiprocessing
 import os
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 #: Packages whose versions decide a comparison.
@@ -83,6 +85,55 @@ def in_turns(
     finally:
         gc.enable()
     return found
+
+
+def in_processes(
+    sides: Mapping[str, tuple[Callable[..., Callable[[], object]], tuple[object, ...]]],
+    *,
+    repeats: int,
+    warm_up: int = 2,
+) -> dict[str, list[float]]:
+    """As :func:`in_turns`, but each side in a process of its own, which waits while it is the other's turn.
+
+    For sides that set up their process: threads, memory, determinism. A side is a function of a module, and
+    its arguments; called in its process, it gives the call that is timed.
+    """
+    context = multiprocessing.get_context("spawn")
+    ends, processes = {}, []
+    try:
+        for name, (build, given) in sides.items():
+            ends[name], other = context.Pipe()
+            processes.append(context.Process(target=_serve, args=(other, build, given)))
+            processes[-1].start()
+            other.close()
+            ends[name].recv()  # ready; the next side sets itself up alone
+        found: dict[str, list[float]] = {name: [] for name in sides}
+        order = list(sides)
+        for turn in range(warm_up + repeats):
+            for name in order:
+                ends[name].send(True)
+                taken = ends[name].recv()
+                if turn >= warm_up:
+                    found[name].append(taken)
+            order.reverse()
+        return found
+    finally:
+        for end in ends.values():
+            with contextlib.suppress(OSError):
+                end.send(False)
+        for process in processes:
+            process.join(20)
+            process.kill()
+
+
+def _serve(end: Connection, build: Callable[..., Callable[[], object]], given: tuple[object, ...]) -> None:
+    """A side's process: build the call, then time it whenever the other end asks for it."""
+    call = build(*given)
+    end.send("ready")
+    while end.recv():
+        start = time.perf_counter()
+        call()
+        end.send(1e3 * (time.perf_counter() - start))
 
 
 def shown(values: Sequence[float]) -> str:

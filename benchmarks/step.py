@@ -15,10 +15,13 @@ it, on generated volumes of their sizes:
    augment with flips, rotation, zoom, noise, brightness and gamma; nnU-Net blurs, changes contrast and simulates low
    resolution besides.
 
-A turn is one step of each side; medians in milliseconds.
+A turn is one step of each side; medians in milliseconds. Whole steps are taken in a process of its own for each side,
+since segtrace's training loop sets up its process: strict determinism, and freed memory kept for the next
+tensors.
 """
 
 import copy
+import json
 import os
 import statistics
 import tempfile
@@ -35,11 +38,13 @@ from torch.nn import functional
 
 import measure
 import nnunet_peer
+from segtrace import device as devices
 from segtrace import losses, networks, store
 from segtrace.train import data, sampling, step
 from segtrace.train.watch import Watch
 
 Step = Callable[[], Any]
+THREADS = 2
 HIPPOCAMPUS: dict[str, Any] = {
     "cases_per_step": 1,
     "crop": {"size": [32, 32, 32], "per_case": 16, "foreground": 1.0, "background": 0.1},
@@ -162,6 +167,8 @@ def learner_of(
 
 def ours(run: Mapping[str, Any], learner: step.Learner) -> Step:
     """One whole step of segtrace: samples, forward, backward, update, and the look at loss and gradient."""
+    devices.set_determinism("strict", threads=THREADS)  # as the training loop does
+    devices.keep_freed_memory()
     batches = epochs(run, data.load(run))
     watch = Watch(run, Path(run["prepared"]), torch.device("cpu"))
     learner.network.train()
@@ -201,9 +208,7 @@ def outside(run: dict[str, Any], *, repeats: int) -> None:
     measure.head("Outside forward, backward and optimiser (DynUNet, 16 x 32^3)", ["step, ms", "outside, ms"])
     for precision in ("fp32", "bf16"):
         run["training"]["precision"] = precision
-        learner = learner_of(
-            networks.create("dynunet", in_channels=1, out_channels=3, spatial_dims=3), run["training"]
-        )
+        learner = learner_of(dynunet(), run["training"])
         one = ours(run, learner)
         one()
         whole, rest = [], []
@@ -290,27 +295,40 @@ def same_as_monai(network: nn.Module) -> None:
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
 
 
+def dynunet() -> nn.Module:
+    """The papers' network for the hippocampus; the same weights each time."""
+    torch.manual_seed(0)
+    return networks.create("dynunet", in_channels=1, out_channels=3, spatial_dims=3)
+
+
+def our_dynunet(run: dict[str, Any]) -> Step:
+    """segtrace's side, in a process of its own."""
+    torch.set_num_threads(THREADS)
+    return ours(run, learner_of(dynunet(), run["training"]))
+
+
+def monai_dynunet(run: dict[str, Any]) -> Step:
+    """MONAI's side, in a process of its own."""
+    torch.set_num_threads(THREADS)
+    return monai_loop(dynunet(), data.load(run), precision=run["training"]["precision"])
+
+
 def beside_monai(run: dict[str, Any], *, repeats: int) -> None:
     measure.head(
         "Whole step, DynUNet, 16 x 32^3 (equal loss and gradients)", ["segtrace, ms", "MONAI loop, ms"]
     )
-    first = networks.create("dynunet", in_channels=1, out_channels=3, spatial_dims=3)
-    same_as_monai(copy.deepcopy(first))
-    cases = data.load(run)
+    same_as_monai(dynunet())
     for precision in ("fp32", "bf16"):
         run["training"]["precision"] = precision
-        sides = {
-            "ours": ours(run, learner_of(copy.deepcopy(first), run["training"])),
-            "theirs": monai_loop(copy.deepcopy(first), cases, precision=precision),
-        }
-        measure.row(precision, measure.in_turns(sides, repeats=repeats), bar=1.1)
+        sides = {"ours": (our_dynunet, (run,)), "theirs": (monai_dynunet, (run,))}
+        measure.row(precision, measure.in_processes(sides, repeats=repeats), bar=1.1)
 
 
 # --- nnU-Net ---------------------------------------------------------------------------------------------
 
 
-def trainer_of(cases: Sequence[tuple[str, Path, Path]], work: Path) -> Any:
-    """nnU-Net's trainer on its own plan of ``cases``, prepared by nnU-Net, on the CPU."""
+def planned_for(cases: Sequence[tuple[str, Path, Path]], work: Path) -> nnunet_peer.Planned:
+    """nnU-Net's own plan of ``cases``, which it has prepared."""
     planned = nnunet_peer.plan(
         "Dataset904_HippocampusStep",
         cases,
@@ -320,28 +338,42 @@ def trainer_of(cases: Sequence[tuple[str, Path, Path]], work: Path) -> Any:
         ending=".nii.gz",
     )
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     chosen = planned.plans["configurations"]["3d_fullres"]
     chosen["batch_size"], chosen["patch_size"] = 9, [40, 56, 40]  # as its plan of all 260 cases says
-    os.environ.pop("nnUNet_n_proc_DA", None)  # as shipped
     with measure.quiet():
-        import json
-
         plans = planned.preprocessed / "nnUNetPlans.json"
         plans.write_text(json.dumps(planned.plans), encoding="utf-8")
         (planned.preprocessed / "dataset.json").write_text(json.dumps(planned.dataset), encoding="utf-8")
         DefaultPreprocessor(verbose=False).run(planned.name, "3d_fullres", "nnUNetPlans", num_processes=1)
-        plans_and_more = {**planned.plans, "continue_training": False}
-        trainer = nnUNetTrainer(plans_and_more, "3d_fullres", "all", planned.dataset, torch.device("cpu"))
+    return planned
+
+
+def trainer_of(planned: nnunet_peer.Planned, work: Path, *, loaders: bool) -> Any:
+    """nnU-Net's trainer on the CPU, with its loaders if asked for."""
+    nnunet_peer.set_folders(work)
+    os.environ.pop("nnUNet_n_proc_DA", None)  # as shipped
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    with measure.quiet():
+        plans = {**copy.deepcopy(planned.plans), "continue_training": False}
+        trainer = nnUNetTrainer(plans, "3d_fullres", "all", planned.dataset, torch.device("cpu"))
         trainer.initialize()
-        trainer.dataloader_train, trainer.dataloader_val = trainer.get_dataloaders()
-    torch.set_num_threads(2)
+        if loaders:
+            trainer.dataloader_train, trainer.dataloader_val = trainer.get_dataloaders()
+    torch.set_num_threads(THREADS)
     return trainer
 
 
-def nnunet_step(trainer: Any, *, precision: str) -> Step:
+def our_step(run: dict[str, Any], planned: nnunet_peer.Planned, work: Path) -> Step:
+    """segtrace's side with nnU-Net's network and loss, in a process of its own."""
+    trainer = trainer_of(planned, work, loaders=False)
+    return ours(run, learner_of(trainer.network, run["training"], supervised(trainer)))
+
+
+def nnunet_step(planned: nnunet_peer.Planned, work: Path, precision: str) -> Step:
     """``train_step`` on a batch of its own loader; nnU-Net itself never uses autocast on a CPU."""
+    trainer = trainer_of(planned, work, loaders=True)
     trainer.network.train()
 
     def one() -> None:
@@ -377,10 +409,14 @@ def same_as_nnunet(trainer: Any) -> None:
     torch.testing.assert_close(found, theirs, rtol=1e-5, atol=1e-6)
 
 
-def beside_nnunet(run: dict[str, Any], trainer: Any, *, repeats: int) -> None:
-    network = trainer.network
+def beside_nnunet(run: dict[str, Any], planned: nnunet_peer.Planned, work: Path, *, repeats: int) -> None:
+    trainer = trainer_of(planned, work, loaders=True)
     same_as_nnunet(trainer)
-    count = sum(p.numel() for p in network.parameters())
+    for loader in (trainer.dataloader_train, trainer.dataloader_val):
+        if hasattr(loader, "_finish"):
+            with measure.quiet():
+                loader._finish()
+    count = sum(p.numel() for p in trainer.network.parameters())
     title = (
         f"Whole step, nnU-Net's network and loss ({count:,} parameters), batch 9 of 40 x 56 x 40 (equal loss)"
     )
@@ -388,9 +424,11 @@ def beside_nnunet(run: dict[str, Any], trainer: Any, *, repeats: int) -> None:
     times: dict[tuple[str, str], list[float]] = {}
     for precision in ("fp32", "bf16"):
         run["training"]["precision"] = precision
-        learner = learner_of(copy.deepcopy(network), run["training"], supervised(trainer))
-        sides = {"ours": ours(run, learner), "theirs": nnunet_step(trainer, precision=precision)}
-        found = measure.in_turns(sides, repeats=repeats)
+        sides = {
+            "ours": (our_step, (run, planned, work)),
+            "theirs": (nnunet_step, (planned, work, precision)),
+        }
+        found = measure.in_processes(sides, repeats=repeats)
         times |= {(side, precision): values for side, values in found.items()}
         measure.row(f"both {precision}", found, bar=1.0)
     shipped = {"ours": times["ours", "bf16"], "theirs": times["theirs", "fp32"]}
@@ -403,12 +441,12 @@ def main() -> None:
     parser.add_argument("--mirror", type=Path, help="folder with Task04_Hippocampus.tar")
     parser.add_argument("--cases", type=int, default=40, help="volumes on both sides (40)")
     given = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         nnunet_peer.set_folders(work)
         if given.check:
-            same_as_monai(networks.create("dynunet", in_channels=1, out_channels=3, spatial_dims=3))
+            same_as_monai(dynunet())
             measure.say("step: loss and gradients equal MONAI's")
             return
         there = given.mirror is not None and (given.mirror / nnunet_peer.ARCHIVE).is_file()
@@ -435,7 +473,9 @@ def main() -> None:
             "clip_norm": 12.0,
             "augmentation": LIKE_NNUNET,
         }
-        beside_nnunet(run_of(work / "store", names, large), trainer_of(cases, work), repeats=given.repeats)
+        beside_nnunet(
+            run_of(work / "store", names, large), planned_for(cases, work), work, repeats=given.repeats
+        )
 
 
 if __name__ == "__main__":
