@@ -19,12 +19,13 @@ A turn is one step of each side; medians in milliseconds.
 """
 
 import copy
+import ctypes
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from torch.nn import functional
 
 import measure
 import nnunet_peer
-from segtrace import losses, networks, store
+from segtrace import device, losses, networks, store
 from segtrace.train import data, sampling, step
 from segtrace.train.watch import Watch
 
@@ -167,6 +168,7 @@ def ours(run: Mapping[str, Any], learner: step.Learner) -> Step:
     learner.network.train()
 
     def one() -> None:
+        device.keep_freed_memory()  # as the training loop does
         samples, images, labels = next(batches)
         loss, norm = step.take(learner, images, labels, rate=run["training"]["learning_rate"])
         watch.see(loss, norm, position={"epoch": 0, "step": 0}, samples=samples, rate=0.0)
@@ -219,6 +221,17 @@ def outside(run: dict[str, Any], *, repeats: int) -> None:
         )
 
 
+def memory_as_started() -> None:
+    """Give the peers the C library's own settings: segtrace keeps freed memory, and they share this process."""
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-4, 65536)  # M_MMAP_MAX
+        mallopt(-1, 128 * 1024)  # M_TRIM_THRESHOLD
+        mallopt(
+            -3, 32 * 1024 * 1024
+        )  # M_MMAP_THRESHOLD: where glibc's own adjustment ends up with large tensors
+
+
 # --- MONAI -----------------------------------------------------------------------------------------------
 
 
@@ -254,6 +267,7 @@ def monai_loop(network: nn.Module, cases: data.Cases, *, precision: str) -> Step
     network.train()
 
     def one() -> None:
+        memory_as_started()
         batch = next(endless)
         optimiser.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
@@ -345,6 +359,7 @@ def nnunet_step(trainer: Any, *, precision: str) -> Step:
     trainer.network.train()
 
     def one() -> None:
+        memory_as_started()
         batch = next(trainer.dataloader_train)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             trainer.train_step(batch)
