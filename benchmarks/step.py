@@ -390,7 +390,9 @@ def supervised(trainer: Any) -> step.Loss:
     def loss_of(outputs: Any, labels: Tensor) -> Tensor:
         target = labels[:, None].float()
         sized = [
-            target if o.shape[2:] == target.shape[2:] else functional.interpolate(target, o.shape[2:])
+            target
+            if o.shape[2:] == target.shape[2:]
+            else functional.interpolate(target, o.shape[2:], mode="nearest-exact")
             for o in outputs
         ]
         loss: Tensor = trainer.loss(outputs, sized)

@@ -5,6 +5,7 @@ those that ``CUDA_VISIBLE_DEVICES`` shows, and waits while all are taken. The ke
 its holder ends, however it ends.
 """
 
+import ctypes
 import fcntl
 import os
 import platform
@@ -104,6 +105,22 @@ def set_determinism(mode: str, *, threads: int) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, changes nothing that is read
     torch.backends.cudnn.benchmark = not strict
     torch.backends.cuda.matmul.allow_tf32 = not strict
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that tensors on the CPU leave, for the next ones.
+
+    glibc gives blocks from 32 MiB on back to the system each time, which maps and clears them page by page for the next
+    tensor: measured, a third of a float32 step of a 3-D network and a seventh of a bfloat16 one. No number
+    changes; the process stays as large as it once was. Does nothing where the C library has no such settings.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    m_mmap_max, m_trim_threshold = -4, -1
+    mallopt(m_mmap_max, 0)
+    mallopt(m_trim_threshold, -1)
 
 
 def be_deterministic(*, threads: int) -> None:

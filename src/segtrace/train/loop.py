@@ -55,6 +55,7 @@ def train(
             resume.discard(folder)
             return
         devices.set_determinism(run["determinism"], threads=run["threads"])
+        devices.keep_freed_memory()
         with (
             devices.lease(threads=run["threads"], what="training") as device,
             attempts.told(run, folder, attempt),
