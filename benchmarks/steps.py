@@ -144,7 +144,7 @@ def bare(run: dict[str, Any], watch: Stopwatch, *, shape: tuple[int, ...]) -> Ti
     fresh(watch.device)
     devices.set_determinism(run["determinism"], threads=run["threads"])
     with contextlib.redirect_stdout(io.StringIO()):
-        learner = loop.prepare_learner(run, watch.device)
+        learner = loop.prepare_learner(run, watch.device, sides=run["training"]["crop"]["size"])
     images, labels = batch_of(shape, run["network"]["out_channels"], watch.device)
     learner.network.train()
     rate = run["training"]["learning_rate"]

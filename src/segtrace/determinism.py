@@ -89,7 +89,7 @@ FORBIDDEN = (
         "NLLLoss or cross_entropy",
         ("nll_loss_forward", "nll_loss2d_forward", "nll_loss_backward", "nll_loss2d_backward"),
         ("nll_loss",),
-        "-log_softmax(logits, 1).gather(1, target.unsqueeze(1))",
+        "-(log_softmax(logits, 1) * one_hot).sum(1), with target == arange(classes) as one_hot",
     ),
     Operation("CTCLoss", ("_ctc_loss_backward",), ("ctc_loss_backward",), "a loss over labels of each voxel"),
     Operation(

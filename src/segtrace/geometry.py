@@ -56,11 +56,6 @@ class Grid:
         """Volume of a voxel (area of a pixel in two dimensions)."""
         return float(np.prod(self.spacing_mm))
 
-    @property
-    def diagonal_mm(self) -> float:
-        """Length of the image's diagonal: the worst possible surface distance."""
-        return float(np.linalg.norm(np.asarray(self.size, float) * np.asarray(self.spacing_mm, float)))
-
     def matrix(self) -> np.ndarray:
         """The n×n matrix that maps an (x, y, z) index to millimetres before the origin is added."""
         n = self.dimensions

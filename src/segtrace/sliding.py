@@ -53,13 +53,24 @@ def _logits(network: nn.Module, plan: Plan, places: Sequence[Place]) -> Tensor:
     return total if len(plan.flips) == 1 else total / len(plan.flips)
 
 
-def _add(slab: Tensor, logits: Tensor, plan: Plan, step: Step, *, first: int) -> None:
+def _run(network: nn.Module, plan: Plan, step: Step, *, classes: int | None) -> tuple[Tensor | None, int]:
+    """The logits of a step's windows, None where all are skipped, and the number of classes.
+
+    Where it is not known yet, a skipped window is run to know it, and no more.
+    """
+    if step.run:
+        logits = _logits(network, plan, step.run)
+        return logits, logits.shape[1]
+    return None, _logits(network, plan, step.skipped[:1]).shape[1] if classes is None else classes
+
+
+def _add(slab: Tensor, logits: Tensor | None, plan: Plan, step: Step, *, first: int) -> None:
     """Add a step's ``logits``, weighted, to ``slab`` (K, n, H, W), whose first plane is number ``first`` of the image."""
 
     def part(place: Place) -> Tensor:
         return slab[(slice(None), slice(place[0].start - first, place[0].stop - first), *place[1:])]
 
-    for place, values in zip(step.run, logits, strict=True):
+    for place, values in zip(step.run, logits if logits is not None else [], strict=True):
         if plan.weights is None:
             part(place).add_(values)
         else:
@@ -118,9 +129,9 @@ def predict_logits(
     total: Tensor | None = None
     with _evaluating([network]):
         for step in plan.steps:
-            logits = _logits(network, plan, step.run)
+            logits, classes = _run(network, plan, step, classes=None if total is None else len(total))
             if total is None:
-                total = torch.zeros((logits.shape[1], *plan.shape), device=logits.device)
+                total = torch.zeros((classes, *plan.shape), device=plan.image.device)
             _add(total, logits, plan, step, first=0)
     assert total is not None  # there is at least one window
     for low, high in _blocks(0, plan.shape[0], plane_values=total[:, 0].numel()):
@@ -166,10 +177,11 @@ def predict_planes(
         for step, following in itertools.pairwise([*plan.steps, None]):
             assert step is not None
             for number, network in enumerate(networks):
-                logits = _logits(network, plan, step.run)
+                known = None if slab is None else slab.shape[1]
+                logits, classes = _run(network, plan, step, classes=known)
                 if slab is None:
-                    shape = (len(networks), logits.shape[1], height, *plan.shape[1:])
-                    slab = torch.zeros(shape, device=logits.device)
+                    shape = (len(networks), classes, height, *plan.shape[1:])
+                    slab = torch.zeros(shape, device=plan.image.device)
                 _add(slab[number], logits, plan, step, first=step.first)
             del logits
             assert slab is not None

@@ -51,7 +51,7 @@ def pad_to(image: Tensor, size: Sequence[int]) -> tuple[Tensor, list[slice]]:
 
 @dataclass(frozen=True)
 class Step:
-    """Windows that are run together, at least one, and those between them that are skipped."""
+    """Windows that are run together, perhaps none, and those between them that are skipped."""
 
     run: list[Place]
     skipped: list[Place]
@@ -85,6 +85,7 @@ class Plan:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Of the padded image, without channels."""
         return tuple(self.image.shape[1:])
 
 
@@ -149,11 +150,15 @@ def _empty(image: Tensor, places: Sequence[Place]) -> list[bool]:
 
 
 def _steps(places: Sequence[Place], empty: Sequence[bool], batch: int) -> list[Step]:
-    if all(empty):  # one is run even so, to know the number of classes
-        return [Step([places[0]], list(places))]
+    """Windows in groups of at most ``batch`` that are run; skipped ones go along with windows of their own planes.
+
+    So a step is never much higher than a window, however many windows are skipped. A step may run none.
+    """
     steps = [Step([], [])]
     for place, skip in zip(places, empty, strict=True):
-        if not skip and len(steps[-1].run) == batch:
+        known = [*steps[-1].run, *steps[-1].skipped]
+        moved_on = skip and bool(known) and known[0][0].start != place[0].start
+        if moved_on or (not skip and len(steps[-1].run) == batch):
             steps.append(Step([], []))
         (steps[-1].skipped if skip else steps[-1].run).append(place)
     return steps

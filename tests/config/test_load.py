@@ -163,3 +163,34 @@ def test_every_label_has_a_tolerance_of_the_surface_dice(project: Path) -> None:
     edit(path, nsd_tolerance=-1.0)
     with pytest.raises(SegtraceError, match="nsd_tolerance"):
         load.dataset("msd_hippocampus")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"schedule": {"kind": "cosine", "minimum": 0.5}},
+            "schedule.minimum 0.5 is above learning_rate 0.01",
+        ),
+        ({"schedule": {"kind": "poly", "period_epochs": 5}}, "period_epochs is for kind cosine, not poly"),
+        ({"schedule": {"kind": "cosine", "hold_epochs": 5}}, "hold_epochs is for kind linear, not cosine"),
+        (
+            {"optimiser": "sgd", "betas": [0.5, 0.999]},
+            "betas are for optimiser adamw, adam or nadam, not sgd",
+        ),
+        ({"optimiser": "adam", "momentum": 0.99}, "momentum is for optimiser sgd, not adam"),
+        ({"nesterov": True}, "nesterov is for optimiser sgd"),
+        ({"optimiser": "nadam", "amsgrad": True}, "amsgrad is for optimiser adam or adamw, not nadam"),
+        ({"accumulate": 3, "cases_per_step": 2}, "accumulate is 3, but a step has 2 crops"),
+        ({"compile": "default", "cuda_graphs": True}, "compile and cuda_graphs are both set"),
+        ({"augmentation": {"zoom": [1.4, 0.7]}}, "from 1.4 to 0.7"),
+    ],
+)
+def test_keys_of_a_training_that_do_not_go_together_are_refused(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        models.Training.model_validate({"epochs": 4, "learning_rate": 0.01} | changes)
+
+
+def test_one_angle_stands_for_all_axes() -> None:
+    found = models.Augmentation.model_validate({"rotate_degrees": 15})
+    assert found.rotate_degrees == [15.0, 15.0, 15.0]

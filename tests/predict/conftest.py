@@ -10,6 +10,7 @@ import torch
 
 import toy_config
 from segtrace import checkpoint, files, layout, networks, store, tables
+from segtrace.config import load, runs
 from segtrace.geometry import Grid, format_numbers
 from segtrace.predict import command
 
@@ -87,6 +88,7 @@ class Project:
             "threads": 1,
             "network": NETWORKS[self.dimensions] | spec,
             "prepared": str(self.prepared),
+            "preparation": runs.preparation_of(load.dataset("toy"), load.dataset("toy").recipes["plain"]),
             "training_name": "toy",
             "training": {
                 "precision": "fp32",

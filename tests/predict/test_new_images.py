@@ -70,6 +70,7 @@ def refused(project, *texts: object, match: str, **options: Any) -> None:
 def project(volumes):
     """A run of volumes whose data set is read as published NIfTI volumes are."""
     configure(reader="msd_hippocampus", recipes={"plain": RECIPE})
+    volumes.write_run()
     return volumes
 
 
@@ -331,22 +332,22 @@ def test_a_data_set_that_was_changed_since_is_refused(project):
     refused(project, raw, match=r"toy.yaml is not what .* was trained with: 1 problem\n  - labels: ")
 
 
-def test_a_recipe_that_was_changed_since_the_cases_were_prepared_is_refused(project):
+def test_a_recipe_or_reader_that_was_changed_since_the_training_is_refused(project):
     raw = write_volume(Path("new/a.nii.gz"), seed=1)
-    record = {"output": "x", "sha256": "x", "phase": "prepare", "job": "x", "environment": "x"}
-    record |= {"inputs": {}, "code": {}, "configuration": {"recipe": FULL, "options": {}}}
-    record["configuration"]["recipe"]["intensity"] = [
-        {"kind": "zscore", "low": None, "high": None, "nonzero": False}
-    ]
-    path = layout.batch_table("toy", "plain", 0)
-    files.write_json(path.with_name(path.name + ".prov.json"), record)
     segment(project, raw)
-    configure(recipes={"plain": RECIPE | {"spacing_mm": [2.0, 2.0, 2.0]}})
-    refused(project, raw, match=r"1 problem\n  - recipe: .*2.0, 2.0, 2.0.* when it was trained")
+    configure(recipes={"plain": RECIPE | {"source": "a better word for the same"}})
+    segment(project, raw)
+    configure(recipes={"plain": RECIPE | {"spacing_mm": [2.0, 2.0, 2.0]}}, options={"strict": True})
+    refused(
+        project,
+        raw,
+        match=r"2 problems\n  - preparation, options: .*\n  - preparation, spacing_mm: .*2.0, 2.0, 2.0.* when it was trained",
+    )
 
 
 def test_pictures_are_read_as_those_of_the_data_set(pictures):
     configure(reader="busi", recipes={"plain": {"size": [16, 16], "intensity": [{"kind": "minmax"}]}})
+    pictures.write_run()
     rng = np.random.default_rng(0)
     colours = rng.integers(0, 256, (3, 40, 30)).astype(np.uint8)
     for name, array in {"grey (1)": colours[0], "mask": (colours[0] > 99).astype(np.uint8) * 255}.items():
@@ -363,7 +364,10 @@ def test_pictures_are_read_as_those_of_the_data_set(pictures):
 def test_the_output_is_a_folder_of_the_users(project):
     raw = write_volume(Path("new/a.nii.gz"), seed=1)
     for output, match in (
-        ("predictions/mine", "that the workflow fills"),
+        ("predictions/mine", "its own files"),
+        ("data/raw/toy/images", "its own files"),
+        (".segtrace/mine", "its own files"),
+        (".", "its own files"),
         (str(raw), "a file, not a folder"),
     ):
         with pytest.raises(SegtraceError, match=match):

@@ -220,3 +220,25 @@ def test_an_image_without_anything_is_background(network):
     found = predict_logits(network, torch.ones(1, 40, 16, 16), window=[16, 16, 16], skip_empty=True)
     assert found.shape == (3, 40, 16, 16)
     assert (torch.softmax(found, dim=0)[0] == 1).all()
+
+
+def test_skipped_windows_make_no_step_higher_than_two_rows_of_windows():
+    from segtrace.windows import make_plan
+
+    image = torch.zeros(1, 320, 32, 32)
+    image[:, :20] = torch.randn(1, 20, 32, 32)
+    for pixels in (image, torch.zeros_like(image)):
+        plan = make_plan(
+            [torch.nn.Identity()],
+            pixels,
+            window=[32, 32, 32],
+            overlap=0.5,
+            weighting="gaussian",
+            batch=4,
+            device="cpu",
+            precision="fp32",
+            mirror=(),
+            skip_empty=True,
+        )
+        assert max(step.end - step.first for step in plan.steps) <= 48
+        assert sum(len(step.run) + len(step.skipped) for step in plan.steps) == len(plan.starts[0])

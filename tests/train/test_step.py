@@ -27,7 +27,7 @@ def batch(count=5):
 
 
 def learner_of(run, parts=1):
-    return prepare_learner(run, torch.device("cpu"), parts=parts)
+    return prepare_learner(run, torch.device("cpu"), parts=parts, sides=run["training"]["crop"]["size"])
 
 
 def test_parts_add_up_to_the_whole():
@@ -173,9 +173,42 @@ def test_a_failure_that_would_come_again_is_not_repeated_by_a_scheduler(project,
     assert not Path("out/resume").exists()
 
 
-def test_a_damaged_note_of_an_attempt_is_no_obstacle(project):
+@pytest.mark.parametrize(
+    "note",
+    ["{", "[1]", '{"parts": 4}', '{"identity": "of another configuration", "parts": 4, "failed": "once"}'],
+)
+def test_a_note_that_is_damaged_or_of_another_run_counts_for_nothing(project, note):
     Path("out/resume").mkdir(parents=True)
-    (Path("out/resume") / "attempt.json").write_text("{")
-    assert attempts.parts(run_with(when_out_of_memory="halve"), Path("out")) == 1
-    train(RUN, folder=Path("out"), attempt=2)
-    assert Path("out/run.json").is_file()
+    (Path("out/resume") / "attempt.json").write_text(note)
+    run = run_with(when_out_of_memory="halve", network=INSTANCE)
+    assert attempts.parts(run, Path("out")) == 1
+    train(run, folder=Path("out"), attempt=2)
+    assert "parts" not in json.loads(Path("out/run.json").read_text())["machine"]
+
+
+def test_a_batch_of_one_voxel_under_batch_normalisation_is_explained(project):
+    run = run_with(cases_per_step=1, crop={"per_case": 1})
+    with pytest.raises(SegtraceError, match=r"one sample of one voxel at its deepest level.*raise crop.size"):
+        train(run, folder=Path("out"))
+    with pytest.raises(SegtraceError, match="attempt 2 would fail as the one before"):
+        train(run, folder=Path("out"), attempt=2)
+
+
+def test_whole_images_of_one_size_are_compiled_too(project, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(torch, "compile", lambda network, mode: seen.append(mode) or network)
+    train(run_with(crop=None, compile="default", epochs=1, network=INSTANCE), folder=Path("out"))
+    assert seen == ["default"]
+    assert json.loads(Path("out/run.json").read_text())["machine"]["forward"] == "compiled"
+
+
+def test_whole_images_that_the_network_cannot_take_are_refused_before_the_first_step(project):
+    with pytest.raises(
+        SegtraceError, match=r"whole images of 24 x 24: unet takes sides that are multiples of 16"
+    ):
+        train(run_with(crop=None), folder=Path("out"))
+
+
+def test_a_mirror_beyond_the_axes_is_refused_before_the_first_step(project):
+    with pytest.raises(SegtraceError, match="mirror names axis 2: there are 0 to 1"):
+        train(run_with(inference={"mirror": [2]}), folder=Path("out"))

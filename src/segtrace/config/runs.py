@@ -89,6 +89,15 @@ def training_under(training: str, budget: str) -> models.Training:
     return load.validate(models.Training, merged(recipe.model_dump(), changes), where=where)
 
 
+def preparation_of(data: models.Dataset, recipe: models.Recipe) -> dict[str, Any]:
+    """How images are read and prepared, as plain JSON: what a new image must have in common with those of a run."""
+    return {
+        "reader": data.reader,
+        "options": data.options,
+        **recipe.model_dump(mode="json", exclude={"source"}),
+    }
+
+
 def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -> dict[str, Any]:
     """A run as plain JSON: everything that decides its outcome but data, code and environment.
 
@@ -132,6 +141,7 @@ def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -
         # Where a recipe comes from is no part of what it does: a note costs no training.
         "training": recipe.model_dump(exclude={"source", "notes", "threads"}),
         "prepared": str(layout.prepared(run.dataset, run.recipe)),
+        "preparation": preparation_of(data, load.part(run.dataset, "recipe", data.recipes, run.recipe)),
     }
 
 

@@ -167,6 +167,27 @@ class Training(Model):
             raise ValueError(
                 "compile and cuda_graphs are both set; compile: reduce-overhead uses graphs of its own"
             )
+        if self.optimiser == "sgd" and self.betas != [0.9, 0.999]:
+            raise ValueError("betas are for optimiser adamw, adam or nadam, not sgd")
+        if self.optimiser != "sgd" and self.momentum != 0.9:
+            raise ValueError(f"momentum is for optimiser sgd, not {self.optimiser}, whose betas[0] it is")
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> "Training":
+        schedule = self.schedule
+        if schedule.minimum > self.learning_rate:
+            raise ValueError(
+                f"schedule.minimum {schedule.minimum} is above learning_rate {self.learning_rate}"
+            )
+        if schedule.period_epochs is not None and schedule.kind != "cosine":
+            raise ValueError(f"schedule.period_epochs is for kind cosine, not {schedule.kind}")
+        if schedule.hold_epochs and schedule.kind != "linear":
+            raise ValueError(f"schedule.hold_epochs is for kind linear, not {schedule.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "Training":
         crops = self.cases_per_step * (self.crop.per_case if self.crop else 1)
         if self.accumulate > crops:
             raise ValueError(f"accumulate is {self.accumulate}, but a step has {crops} crops")

@@ -118,9 +118,14 @@ def segment_files(
 
     if output.exists() and not output.is_dir():
         raise SegtraceError(f"--output {output}: a file, not a folder")
-    if any(output.resolve().is_relative_to(folder.resolve()) for folder in aside.OWNED.values()):
+    taken = [
+        *aside.OWNED.values(),
+        *map(Path, ("data", "config", "reports", "logs", ".segtrace", ".snakemake", "src")),
+    ]
+    inside = any(output.resolve().is_relative_to(folder.resolve()) for folder in taken)
+    if inside or output.resolve() == Path.cwd():
         raise SegtraceError(
-            f"--output {output}: a folder that the workflow fills and empties; choose another"
+            f"--output {output}: a folder that the project keeps its own files in; choose another, such as segmented"
         )
     settings = new_images.settings_of(ensemble.load(runs, checkpoint=checkpoint), mirror=mirror)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(settings.threads)

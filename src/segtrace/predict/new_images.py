@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from segtrace import datasets, device, digests, files, layout, networks
-from segtrace.config import load, models
+from segtrace import datasets, device, digests, files, networks
+from segtrace.config import load, models, runs
 from segtrace.errors import SegtraceError, raise_all
 from segtrace.geometry import Grid
 from segtrace.predict import export, inference, pipeline
 from segtrace.predict.ensemble import Trained
 from segtrace.predict.sources import Place, Source, read
 from segtrace.progress import progress
-from segtrace.trace import record
 
 
 @dataclass(frozen=True)
@@ -64,11 +63,9 @@ def settings_of(trained: Sequence[Trained], *, mirror: Sequence[int] | None = No
         "labels": (labels, run["labels"]),
     }
     shown = recipe.model_dump(mode="json")
-    made = record.read(layout.batch_table(run["dataset"], run["recipe"], 0))
-    if made is not None:  # without prepared cases there is nothing to compare with
-        then = made["configuration"]
-        pairs["recipe"] = {key: shown[key] for key in shown if key != "source"}, then.get("recipe")
-        pairs["options"] = data.options, then.get("options")
+    now, then = runs.preparation_of(data, recipe), run.get("preparation", {})
+    for key in sorted({*now, *then}):
+        pairs[f"preparation, {key}"] = now.get(key), then.get(key)
     raise_all(
         [
             f"{key}: {now}, and {then} when it was trained"

@@ -7,7 +7,7 @@ the same files as one that was never interrupted.
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,8 @@ def _train(
     save_steps: int | None,
 ) -> None:
     cases = data.load(run, device=device)
-    learner = prepare_learner(run, device, parts=parts)
+    learner = prepare_learner(run, device, parts=parts, sides=_sides(run, cases))
+    _check_whole_images(run, cases, learner.network)
     run = run | {"machine": devices.kind(device) | {"forward": learner.manner}}
     identity = digest(run)
     state = resume.State(_beginning(), torch.zeros((), dtype=torch.float64, device=device))
@@ -122,8 +123,14 @@ def _steps_per_epoch(run: Mapping[str, Any]) -> int:
     return math.ceil(len(run["cases"]["train"]) / run["training"]["cases_per_step"])
 
 
-def prepare_learner(run: Mapping[str, Any], device: torch.device, *, parts: int = 1) -> step.Learner:
-    """The run's network with its first weights on the device, its loss and its optimiser."""
+def prepare_learner(
+    run: Mapping[str, Any], device: torch.device, *, parts: int = 1, sides: Sequence[int] | None = None
+) -> step.Learner:
+    """The run's network with its first weights on the device, its loss and its optimiser.
+
+    ``sides`` are those of every sample, (D, H, W) or (H, W), where they are known: only then is the network
+    compiled or recorded.
+    """
     if run["framework"] is not None:
         raise SegtraceError(
             f"{run['run']}: there is no framework {run['framework']!r}; set framework: null in the method"
@@ -143,15 +150,28 @@ def prepare_learner(run: Mapping[str, Any], device: torch.device, *, parts: int 
         step.refuse_parts(network, run=run["run"])
     loss_of = losses.create(training["loss"], **training["loss_options"])
     learner = step.learner(network, loss_of, training=training, parts=parts)
-    if training["crop"] is not None:
-        samples = training["cases_per_step"] * training["crop"]["per_case"]
-        step.accelerate(learner, (samples, spec["in_channels"], *training["crop"]["size"]))
+    if sides is not None:
+        samples = training["cases_per_step"] * (training["crop"]["per_case"] if training["crop"] else 1)
+        step.accelerate(learner, (samples, spec["in_channels"], *sides))
+    elif training["compile"] or training["cuda_graphs"]:
+        print("compile or cuda_graphs: whole images of several sizes; training without", flush=True)
     return learner
+
+
+def _sides(run: Mapping[str, Any], cases: data.Cases) -> Sequence[int] | None:
+    """The sides of every training sample; None where whole images differ."""
+    if run["training"]["crop"] is not None:
+        size: Sequence[int] = run["training"]["crop"]["size"]
+        return size
+    shapes = {cases.by_name[name].label.shape for name in run["cases"]["train"]}
+    return shapes.pop() if len(shapes) == 1 else None
 
 
 def _check_sizes(run: Mapping[str, Any], network: nn.Module) -> None:
     """Refuse a crop or a window that the network cannot take, before the first step."""
     training, divisor = run["training"], int(getattr(network, "divisor", 1))
+    axes = run["network"]["spatial_dims"]
+    beyond = [axis for axis in training["inference"]["mirror"] if axis >= axes]
     sides = {
         "crop.size": (training["crop"] or {}).get("size"),
         "inference.window": training["inference"]["window"],
@@ -161,12 +181,25 @@ def _check_sizes(run: Mapping[str, Any], network: nn.Module) -> None:
             f"training.{key} is {size}: {run['network']['name']} takes {run['network']['spatial_dims']} sides, "
             f"each a multiple of {divisor}"
             for key, size in sides.items()
-            if size is not None
-            and (len(size) != run["network"]["spatial_dims"] or any(n % divisor for n in size))
-        ],
+            if size is not None and (len(size) != axes or any(n % divisor for n in size))
+        ]
+        + [f"training.inference.mirror names axis {axis}: there are 0 to {axes - 1}" for axis in beyond],
         heading=f"{run['run']}: cannot train",
         remedy=f"Mend config/training/{run['training_name']}.yaml or the budget.",
     )
+
+
+def _check_whole_images(run: Mapping[str, Any], cases: data.Cases, network: nn.Module) -> None:
+    """Refuse whole images that the network cannot take."""
+    divisor = int(getattr(network, "divisor", 1))
+    shapes = {cases.by_name[name].label.shape for name in run["cases"]["train"]}
+    bad = sorted(shape for shape in shapes if any(side % divisor for side in shape))
+    if run["training"]["crop"] is None and bad:
+        raise SegtraceError(
+            f"{run['run']}: whole images of {', '.join(' x '.join(map(str, shape)) for shape in bad[:5])}: "
+            f"{run['network']['name']} takes sides that are multiples of {divisor}; give the data set's recipe such a "
+            f"size, or config/training/{run['training_name']}.yaml a crop"
+        )
 
 
 def _epoch(
@@ -198,7 +231,10 @@ def _epoch(
         state.loss_sum += loss
         at["index"] += 1
         at["step"] += 1
-        note = f"epoch {epoch + 1}/{training['epochs']}, loss {watch.last_loss:.3f}"
+        known = (
+            "" if math.isnan(watch.last_loss) else f", loss {watch.last_loss:.3f}"
+        )  # on a GPU, not at once
+        note = f"epoch {epoch + 1}/{training['epochs']}{known}"
         bar.advance(units=len(images), note=note)
         saver.save_if_due(first=watch.check)
     watch.check()

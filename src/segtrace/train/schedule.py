@@ -25,8 +25,8 @@ def learning_rate(training: Mapping[str, Any], *, epoch: int, step: int, steps_p
     elif schedule["kind"] == "cosine":
         value = low + (base - low) * (1 + math.cos(math.pi * t / (schedule["period_epochs"] or epochs))) / 2
     elif schedule["kind"] == "linear":
-        hold = min(schedule["hold_epochs"], epochs - 1)
-        value = base + (low - base) * max(0.0, t - hold) / (epochs - hold)
+        hold = schedule["hold_epochs"]
+        value = base if t <= hold else base + (low - base) * (t - hold) / (epochs - hold)
     else:
         value = base
     return value * min(1.0, (step + 1) / (schedule["warmup_steps"] + 1))

@@ -71,7 +71,10 @@ def optimiser(network: nn.Module, training: Mapping[str, Any]) -> torch.optim.Op
         )
     betas = (training["betas"][0], training["betas"][1])
     if kind == "nadam":
-        return torch.optim.NAdam(parameters, rate, betas=betas, weight_decay=decay)
+        on_gpu = next(
+            network.parameters()
+        ).is_cuda  # then its own counters stay there, and nothing waits for them
+        return torch.optim.NAdam(parameters, rate, betas=betas, weight_decay=decay, capturable=on_gpu)
     adam = torch.optim.AdamW if kind == "adamw" else torch.optim.Adam
     return adam(parameters, rate, betas=betas, weight_decay=decay, amsgrad=training["amsgrad"], fused=True)
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from segtrace.sliding import predict_logits
+from segtrace.sliding import predict_planes
 from segtrace.train.data import Cases
 
 
@@ -23,8 +23,9 @@ def validate(
     found = []
     for name in run["cases"]["val"]:
         image, label = cases.whole(name)
-        logits = predict_logits(
-            network,
+        pairs = torch.zeros(classes**2, dtype=torch.int64, device=device)
+        blocks = predict_planes(
+            [network],
             image,
             window=inference["window"] or (crop["size"] if crop else None),
             overlap=inference["overlap"],
@@ -33,9 +34,10 @@ def validate(
             device=device,
             precision=training["precision"],
         )
-        pairs = torch.bincount(
-            (label.to(device).long() * classes + logits.argmax(0)).flatten(), minlength=classes**2
-        )
+        for first, logits in blocks:
+            found_here = logits[0].argmax(0)
+            reference = label[first : first + len(found_here)].to(device)
+            pairs += torch.bincount((reference.long() * classes + found_here).flatten(), minlength=classes**2)
         counts = pairs.view(classes, classes).tolist()
         for value in range(1, classes):
             both = sum(counts[value]) + sum(row[value] for row in counts)
