@@ -3,8 +3,8 @@
     .venv-peers/bin/python benchmarks/prepare.py --mirror FOLDER [--repeats 3] [--cases 260] [--images 200]
 
 Both sides read the same files from disk, scale intensities by mean and deviation (pictures to [0, 1]),
-resample where the grid changes, and write what a training reads; each in this process, with one thread
-for images (a core each). Images are interpolated by cubic splines, label maps by linear vote. The work is
+resample where the grid changes, and write what a training reads; both in this process, which keeps to one
+core. Images are interpolated by cubic splines, label maps by linear vote. The work is
 not the same in all: nnU-Net crops to what is not zero, lists foreground voxels, writes blosc2-compressed
 arrays and flushes nothing; segtrace compares both raw files with the index's checksums, judges headers
 before and voxels after reading, writes plain arrays, their checksums and a record, each atomically and
@@ -16,6 +16,7 @@ as PNG first, since nnU-Net reads no JPEG.
 
 import copy
 import io
+import os
 import shutil
 import statistics
 import tempfile
@@ -246,6 +247,8 @@ def main() -> None:
         measure.say("prepare: left out, for want of --mirror (a folder with the published archives)")
         return
     torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     work: Path = chosen.work.resolve()
     nnunet_peer.set_folders(work)
     measure.say(measure.machine())

@@ -27,7 +27,10 @@ def apply(image: np.ndarray, steps: Sequence[Mapping[str, Any]]) -> tuple[np.nda
 def _window(values: np.ndarray, step: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, float]]:
     """Clip to [low, high], then scale to [0, 1]."""
     low, high = float(step["low"]), float(step["high"])
-    return (np.clip(values, low, high) - np.float32(low)) / np.float32(high - low), {"low": low, "high": high}
+    values = np.clip(values, low, high)
+    values -= np.float32(low)
+    values /= np.float32(high - low)
+    return values, {"low": low, "high": high}
 
 
 def _minmax(values: np.ndarray, step: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, float]]:

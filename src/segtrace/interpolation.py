@@ -1,8 +1,8 @@
 """Interpolation along the axes of an array, one axis after the other.
 
 Where new positions form a grid along the old axes, interpolation separates: a few weighted rows an axis,
-instead of the product of all axes' neighbours for every voxel. Sums have a fixed order and no call goes to
-a library that chooses its code by the processor, so equal input gives equal bytes everywhere.
+instead of the product of all axes' neighbours for every voxel. Sums have a fixed order, in single precision as
+the result, and no call goes to a library that chooses its code by the processor: equal input, equal bytes.
 """
 
 import itertools
@@ -72,7 +72,7 @@ def _linear_taps(where: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray
 
 
 def linear(values: np.ndarray, positions: Sequence[np.ndarray]) -> np.ndarray:
-    """Linear interpolation at ``positions``, as in :func:`nearest`; float64."""
+    """Linear interpolation at ``positions``, as in :func:`nearest`; float32."""
     for axis, where in zip(range(-len(positions), 0), positions, strict=True):
         taps, weights = _linear_taps(where, values.shape[axis])
         values = _along(values, axis, taps, weights, spline=False)
@@ -80,7 +80,7 @@ def linear(values: np.ndarray, positions: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def cubic(values: np.ndarray, positions: Sequence[np.ndarray]) -> np.ndarray:
-    """Cubic B-spline interpolation at ``positions``, as in :func:`nearest`; float64.
+    """Cubic B-spline interpolation at ``positions``, as in :func:`nearest`; float32.
 
     Unser et al., B-spline signal processing, IEEE Transactions on Signal Processing 41 (1993): the spline
     passes through the voxels and is mirrored at the outer ones. From half a voxel beyond them on, their
@@ -94,7 +94,7 @@ def cubic(values: np.ndarray, positions: Sequence[np.ndarray]) -> np.ndarray:
         t = place - low
         weights = np.stack(
             [(1 - t) ** 3, 4 - 6 * t**2 + 3 * t**3, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3], 1
-        ) / 6  # fmt: skip
+        )  # six times the spline's, for coefficients of a sixth
         taps = _mirrored(low[:, None].astype(np.int64) + np.arange(-1, 3), last)
         values = _along(values, axis, taps, weights, spline=True)
     return values
@@ -120,17 +120,17 @@ def _along(
     axis %= values.ndim
     order = [axis, *sorted(set(range(values.ndim)) - {axis}, key=lambda n: (-values.strides[n], n))]
     moved = values.transpose(order)  # the other axes as they lie in memory, whose rows are copied fastest
-    result = np.empty((len(taps), *moved.shape[1:]))
+    result = np.empty((len(taps), *moved.shape[1:]), np.float32)
     step = max(1, COLUMNS // max(1, moved[0, 0].size))
     plan = [
         [(row, weight) for row, weight in zip(rows, by, strict=True) if weight]
         for rows, by in zip(taps.tolist(), weights.tolist(), strict=True)
     ]
     for start in range(0, moved.shape[1], step):
-        block = np.array(moved[:, start : start + step], np.float64, order="C")
+        block = np.array(moved[:, start : start + step], np.float32, order="C")
         if spline:
             _to_coefficients(block)
-        part = np.empty(block.shape[1:])
+        part = np.empty(block.shape[1:], np.float32)
         rows = list(block)
         for row, ((first, weight), *others) in zip(result[:, start : start + step], plan, strict=True):
             np.multiply(rows[first], weight, row)
@@ -141,17 +141,17 @@ def _along(
 
 
 def _to_coefficients(samples: np.ndarray) -> None:
-    """B-spline coefficients in place of ``samples`` along the first axis.
+    """A sixth of the B-spline coefficients in place of ``samples`` along the first axis.
 
-    Coefficients c of samples f solve c[i-1] + 4 c[i] + c[i+1] = 6 f[i] with c[-1] = c[1] and c[n] = c[n-2]:
+    They, c, solve c[i-1] + 4 c[i] + c[i+1] = f[i] for samples f, with c[-1] = c[1] and c[n] = c[n-2]:
     elimination downwards, substitution upwards.
     """
     last = len(samples) - 1
     if last == 0:
+        samples /= 6
         return
-    samples *= 6
     samples[0] *= 0.25
-    rows, part = list(samples), np.empty(samples.shape[1:])
+    rows, part = list(samples), np.empty(samples.shape[1:], samples.dtype)
     factors = [0.5]  # of each row, that of the coefficient below it
     for i in range(1, last + 1):
         if i == last:
