@@ -54,13 +54,14 @@ def machine() -> str:
     )
 
 
-def arguments(description: str | None, *, repeats: int) -> argparse.ArgumentParser:
+def arguments(description: str | None, *, repeats: int, check: bool = False) -> argparse.ArgumentParser:
     """A parser with what every comparison takes."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=repeats, help=f"turns of each side ({repeats})")
-    parser.add_argument(
-        "--check", action="store_true", help="only assert equal output, on small data, without the peers"
-    )
+    if check:
+        parser.add_argument(
+            "--check", action="store_true", help="only assert equal output, on small data, without the peers"
+        )
     return parser
 
 

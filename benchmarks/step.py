@@ -439,7 +439,7 @@ def beside_nnunet(run: dict[str, Any], planned: nnunet_peer.Planned, work: Path,
 
 def main() -> None:
     """Run the comparisons and print them."""
-    parser = measure.arguments(__doc__, repeats=5)
+    parser = measure.arguments(__doc__, repeats=5, check=True)
     parser.add_argument("--mirror", type=Path, help="folder with Task04_Hippocampus.tar")
     parser.add_argument("--cases", type=int, default=40, help="volumes on both sides (40)")
     given = parser.parse_args()
