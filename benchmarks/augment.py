@@ -20,28 +20,19 @@ import torch
 from scipy import ndimage
 
 import measure
+import synthetic
 from segtrace.train import augment, sampling, warp
 
 SIDE = 96
 CASE = (200, 210, 190)
-AUGMENTATION: Mapping[str, Any] = {
+AUGMENTATION: Mapping[str, Any] = synthetic.hippocampus()["training"]["augmentation"] | {
     "flip_p": 0.5,
     "rot90_p": 0.0,
     "shift_p": 1.0,
-    "shift": 0.1,
     "scale_p": 1.0,
     "scale": 0.25,
     "rotate_p": 1.0,
-    "rotate_degrees": [30.0, 30.0, 30.0],
     "zoom_p": 1.0,
-    "zoom": [0.7, 1.4],
-    "elastic_p": 0.0,
-    "elastic_voxels": 0.0,
-    "elastic_spacing": 24.0,
-    "noise_p": 0.0,
-    "noise": 0.0,
-    "gamma_p": 0.0,
-    "gamma": [1.0, 1.0],
 }
 Sampler = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 

@@ -95,3 +95,9 @@ def plan(
         json.loads(json.dumps(plans)),
         {case: ([str(image)], str(label)) for case, image, label in cases},
     )
+
+
+def plan_hippocampus(name: str, cases: Sequence[tuple[str, Path, Path]], work: Path) -> Planned:
+    """:func:`plan` of hippocampus volumes."""
+    labels = {"anterior": 1, "posterior": 2}
+    return plan(name, cases, work, channels=["MRI"], labels=labels, ending=".nii.gz")

@@ -253,14 +253,7 @@ def main() -> None:
     nnunet_peer.set_folders(work)
     measure.say(measure.machine())
     volumes = nnunet_peer.hippocampus(chosen.mirror, work)
-    planned = nnunet_peer.plan(
-        "Dataset004_Hippocampus",
-        volumes,
-        work,
-        channels=["MRI"],
-        labels={"anterior": 1, "posterior": 2},
-        ending=".nii.gz",
-    )
+    planned = nnunet_peer.plan_hippocampus("Dataset004_Hippocampus", volumes, work)
     some = {"reader": "msd_hippocampus", "labels": (1, 2), "repeats": chosen.repeats, "work": work}
     volumes = volumes[: chosen.cases]
     one("hippocampus at 1 mm, as nnU-Net plans it", planned, "3d_fullres", None, volumes, **some)

@@ -38,6 +38,7 @@ from torch.nn import functional
 
 import measure
 import nnunet_peer
+import synthetic
 from segtrace import device as devices
 from segtrace import losses, networks, store
 from segtrace.train import data, sampling, step
@@ -45,42 +46,10 @@ from segtrace.train.watch import Watch
 
 Step = Callable[[], Any]
 THREADS = 2
-HIPPOCAMPUS: dict[str, Any] = {
-    "cases_per_step": 1,
-    "crop": {"size": [32, 32, 32], "per_case": 16, "foreground": 1.0, "background": 0.1},
-    "optimiser": "adamw",
-    "learning_rate": 1e-4,
-    "weight_decay": 1e-5,
-    "betas": [0.9, 0.999],
-    "amsgrad": False,
-    "clip_norm": None,
-    "ema_decay": None,
-    "compile": None,
-    "cuda_graphs": False,
-    "precision": "fp32",
-}
-AUGMENTATION: dict[str, Any] = {
-    "flip_p": 0.5,
-    "rot90_p": 0.1,
-    "shift_p": 1.0,
-    "shift": 0.1,
-    "scale_p": 0.0,
-    "scale": 0.1,
-    "rotate_p": 0.0,
-    "rotate_degrees": [30.0, 30.0, 30.0],
-    "zoom_p": 0.0,
-    "zoom": [0.7, 1.4],
-    "elastic_p": 0.0,
-    "elastic_voxels": 0.0,
-    "elastic_spacing": 24.0,
-    "label_interpolation": "nearest",
-    "noise_p": 0.0,
-    "noise": 0.3,
-    "gamma_p": 0.0,
-    "gamma": [0.7, 1.5],
-}
+#: The papers' training of the hippocampus set, as the configuration has it.
+HIPPOCAMPUS: dict[str, Any] = synthetic.hippocampus()["training"]
 #: nnU-Net's own probabilities, where both have the change.
-LIKE_NNUNET: dict[str, Any] = AUGMENTATION | {
+LIKE_NNUNET: dict[str, Any] = HIPPOCAMPUS["augmentation"] | {
     "rot90_p": 0.0,
     "shift_p": 0.0,
     "scale_p": 0.15,
@@ -89,6 +58,7 @@ LIKE_NNUNET: dict[str, Any] = AUGMENTATION | {
     "zoom_p": 0.2,
     "label_interpolation": "linear",
     "noise_p": 0.1,
+    "noise": 0.3,
     "gamma_p": 0.3,
 }
 
@@ -159,7 +129,7 @@ def learner_of(
     network: nn.Module, training: Mapping[str, Any], loss_of: step.Loss | None = None
 ) -> step.Learner:
     """A learner on the CPU, its weights laid out as the loop does."""
-    layout = step.memory_format(torch.device("cpu"), training, 3)
+    layout = devices.memory_format(torch.device("cpu"), precision=training["precision"], axes=3)
     return step.learner(
         network.to(memory_format=layout), loss_of or losses.create("dice_ce"), training=training, parts=1
     )
@@ -329,14 +299,7 @@ def beside_monai(run: dict[str, Any], *, repeats: int) -> None:
 
 def planned_for(cases: Sequence[tuple[str, Path, Path]], work: Path) -> nnunet_peer.Planned:
     """nnU-Net's own plan of ``cases``, which it has prepared."""
-    planned = nnunet_peer.plan(
-        "Dataset904_HippocampusStep",
-        cases,
-        work,
-        channels=["MRI"],
-        labels={"anterior": 1, "posterior": 2},
-        ending=".nii.gz",
-    )
+    planned = nnunet_peer.plan_hippocampus("Dataset904_HippocampusStep", cases, work)
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 
     chosen = planned.plans["configurations"]["3d_fullres"]
@@ -461,7 +424,7 @@ def main() -> None:
         measure.say(
             f"{measure.machine()}\ntwo threads, {given.repeats} turns, {'real' if there else 'generated'} volumes"
         )
-        run = run_of(work / "store", names, HIPPOCAMPUS | {"augmentation": AUGMENTATION})
+        run = run_of(work / "store", names, HIPPOCAMPUS)
         outside(run, repeats=given.repeats)
         beside_monai(run, repeats=given.repeats)
         large = HIPPOCAMPUS | {

@@ -10,6 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segtrace.errors import SegtraceError
+
+#: Elements of two direction matrices that differ by less than this are the same.
+SAME_DIRECTION = 1e-4
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -117,3 +122,22 @@ def format_numbers(values: Sequence[float]) -> str:
 def parse_numbers(text: str) -> tuple[float, ...]:
     """The numbers of a cell that :func:`format_numbers` wrote."""
     return tuple(float(part) for part in text.split("x"))
+
+
+def places_along(source: Grid, target: Grid) -> list[np.ndarray]:
+    """For each array axis of ``target``, where its voxels lie along that axis of ``source``, in voxels from 0.
+
+    Raises :class:`SegtraceError` unless both have the same direction: else no axis of one follows one of the other.
+    """
+    n = source.dimensions
+    if np.abs(np.subtract(source.direction, target.direction)).max() > SAME_DIRECTION:
+        raise SegtraceError(
+            f"grids of different directions, {format_numbers(source.direction)} and "
+            f"{format_numbers(target.direction)}, cannot be sampled axis by axis; orient the image first"
+        )
+    direction = np.asarray(target.direction, float).reshape(n, n)
+    offset = direction.T @ np.subtract(target.origin_mm, source.origin_mm)  # mm along the index axes
+    return [
+        (offset[axis] + np.arange(target.size[axis]) * target.spacing_mm[axis]) / source.spacing_mm[axis]
+        for axis in reversed(range(n))
+    ]

@@ -51,7 +51,7 @@ def read_volume(path: Path) -> sitk.Image:
         raise SegtraceError(f"{path}: a volume's name ends in one of {', '.join(_VOLUMES)}; convert it")
     check, reader = _VOLUMES[ending]
     if ending == ".nii.gz":
-        # the library opens a compressed file several times over: small ones it reads five times as fast unpacked
+        # the library opens a compressed file several times over: small ones it reads sooner unpacked
         with tempfile.NamedTemporaryFile(suffix=".nii") as plain:
             whole = headers_nifti.check(path, plain=plain)
             plain.flush()

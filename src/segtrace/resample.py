@@ -14,15 +14,13 @@ import SimpleITK as sitk
 
 from segtrace import interpolation as interpolation_of
 from segtrace.errors import SegtraceError
-from segtrace.geometry import Grid, format_numbers
+from segtrace.geometry import Grid, places_along
 from segtrace.images import grid_of
 
 #: Spacings that differ by less than this over the whole image (in voxels) are the same spacing.
 SAME_VOXELS = 1e-2
 #: Beyond this ratio of new to old spacing, an image is smoothed before it is sampled (if so asked).
 ANTIALIAS_ABOVE = 1.5
-#: Directions whose cosines differ by no more than this are one.
-SAME_DIRECTION = 1e-6
 
 
 def orient(image: sitk.Image, orientation: str | None) -> sitk.Image:
@@ -87,22 +85,6 @@ def target_grid(grid: Grid, recipe: Mapping[str, Any]) -> Grid:
     )
 
 
-def _positions(image: Grid, grid: Grid) -> list[np.ndarray]:
-    """Where ``grid`` lies along the axes of ``image``, in its voxels, in array order (z, y, x) or (y, x)."""
-    apart = np.abs(np.subtract(image.direction, grid.direction)).max()
-    if apart > SAME_DIRECTION:
-        raise SegtraceError(
-            f"grids of different directions, {format_numbers(image.direction)} and "
-            f"{format_numbers(grid.direction)}, cannot be sampled axis by axis; orient the image first"
-        )
-    direction = np.asarray(image.direction, float).reshape(image.dimensions, -1)
-    offset = direction.T @ np.subtract(grid.origin_mm, image.origin_mm)  # mm along the axes
-    return [
-        (offset[axis] + np.arange(grid.size[axis]) * grid.spacing_mm[axis]) / image.spacing_mm[axis]
-        for axis in reversed(range(image.dimensions))
-    ]
-
-
 def _is_coarser(image: sitk.Image, grid: Grid) -> list[bool]:
     """For each index axis, whether ``grid`` samples it so much more coarsely that it has to be smoothed."""
     return [
@@ -137,7 +119,7 @@ def resample_image(image: sitk.Image, grid: Grid, *, interpolation: str, antiali
     own = grid_of(image)
     if own == grid:
         return np.array(_channels(image), np.float32, order="C")
-    positions = _positions(own, grid)
+    positions = places_along(own, grid)
     if antialias and any(_is_coarser(image, grid)):
         values = np.stack([_smooth(channel, grid) for channel in _single(image)])
     else:
@@ -174,7 +156,7 @@ def resample_label(label: sitk.Image, grid: Grid, *, interpolation: str, labels:
     own = grid_of(label)
     if own == grid:
         return values
-    positions = _positions(own, grid)
+    positions = places_along(own, grid)
     if interpolation == "nearest":
         return np.ascontiguousarray(interpolation_of.nearest(values, positions))
     listed = np.zeros(256, np.uint8)

@@ -7,8 +7,9 @@ that only a slab about as high as a window is in memory, however large the image
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,60 +87,6 @@ def _blocks(first: int, end: int, *, plane_values: int) -> Iterator[tuple[int, i
 
 
 @torch.inference_mode()
-def predict_logits(
-    network: nn.Module,
-    image: Tensor | np.ndarray,
-    *,
-    window: Sequence[int] | None,
-    overlap: float = 0.25,
-    weighting: str = "constant",
-    batch: int = 4,
-    device: torch.device | str = "cpu",
-    precision: str = "fp32",
-    mirror: Sequence[int] = (),
-    skip_empty: bool = False,
-) -> Tensor:
-    """Logits (K, D, H, W) or (K, H, W), float32 on ``device``, of an image (C, D, H, W) or (C, H, W).
-
-    ``window`` is (D, H, W) or (H, W), a multiple of the network's ``divisor``; None predicts the whole
-    image at once. An image smaller than the window, or no multiple of the divisor in one piece, is
-    padded with edge values, and the padding is cut off again. ``overlap`` is the shared fraction of
-    neighbouring windows; ``weighting`` is ``constant`` or ``gaussian``; ``batch`` windows run at once;
-    ``precision`` is ``fp32`` or ``bf16`` (autocast; averaging is in float32 all the same). The network
-    must lie on ``device``; it is run in evaluation mode and left in the mode that it had.
-
-    ``mirror`` names axes (0 is D, or H of a picture): each window is also looked at mirrored along each of
-    them and all their combinations, and the logits, mirrored back, are averaged. With ``skip_empty``, a window
-    in which each channel holds one value throughout is not run: its voxels are background, whatever
-    overlapping windows say (their logits are :data:`CERTAIN` for background and 0 for the other classes, up
-    to the average with those windows). At least one window is always run, to know the number of classes.
-    """
-    plan = make_plan(
-        [network],
-        image,
-        window=window,
-        overlap=overlap,
-        weighting=weighting,
-        batch=batch,
-        device=device,
-        precision=precision,
-        mirror=mirror,
-        skip_empty=skip_empty,
-    )
-    total: Tensor | None = None
-    with _evaluating([network]):
-        for step in plan.steps:
-            logits, classes = _run(network, plan, step, classes=None if total is None else len(total))
-            if total is None:
-                total = torch.zeros((classes, *plan.shape), device=plan.image.device)
-            _add(total, logits, plan, step, first=0)
-    assert total is not None  # there is at least one window
-    for low, high in _blocks(0, plan.shape[0], plane_values=total[:, 0].numel()):
-        total[:, low:high] /= weight_sums(plan, low, high)
-    return total[(slice(None), *plan.inside)]
-
-
-@torch.inference_mode()
 def predict_planes(
     networks: Sequence[nn.Module],
     image: Tensor | np.ndarray,
@@ -153,11 +100,25 @@ def predict_planes(
     mirror: Sequence[int] = (),
     skip_empty: bool = False,
 ) -> Iterator[tuple[int, Tensor]]:
-    """The logits of :func:`predict_logits` for each of M ``networks``, in blocks of planes as they are finished.
+    """The logits of M ``networks`` for an image (C, D, H, W) or (C, H, W), in blocks of planes as they are finished.
 
-    Gives (number of the block's first plane, logits (M, K, n, H, W) or (M, K, n, W)): the planes of the first
-    axis in order, each once. A block is overwritten when the next is asked for. What is held is M times a slab of
-    logits, of K classes and about a window's side, whatever the length of the image. All networks have K classes.
+    Gives (number of the block's first plane, logits (M, K, n, H, W) or (M, K, n, W), float32 on ``device``): the
+    planes of the first axis in order, each once. A block is overwritten when the next is asked for. What is held is
+    M times a slab of logits, of K classes and about a window's side, whatever the length of the image. All
+    networks have K classes.
+
+    ``window`` is (D, H, W) or (H, W), a multiple of the networks' ``divisor``; None predicts the whole
+    image at once. An image smaller than the window, or no multiple of the divisor in one piece, is
+    padded with edge values, and the padding is cut off again. ``overlap`` is the shared fraction of
+    neighbouring windows; ``weighting`` is ``constant`` or ``gaussian``; ``batch`` windows run at once;
+    ``precision`` is ``fp32`` or ``bf16`` (autocast; averaging is in float32 all the same). The networks
+    must lie on ``device``; they are run in evaluation mode and left in the mode that they had.
+
+    ``mirror`` names axes (0 is D, or H of a picture): each window is also looked at mirrored along each of
+    them and all their combinations, and the logits, mirrored back, are averaged. With ``skip_empty``, a window
+    in which each channel holds one value throughout is not run: its voxels are background, whatever
+    overlapping windows say (their logits are :data:`CERTAIN` for background and 0 for the other classes, up
+    to the average with those windows). At least one window is always run, to know the number of classes.
     """
     plan = make_plan(
         networks,
@@ -208,3 +169,26 @@ def _move(slab: Tensor, planes: int) -> None:
         high = min(low + part, rest)
         slab[:, :, low:high] = slab[:, :, low + planes : high + planes]
     slab[:, :, max(rest, 0) :] = 0
+
+
+@torch.inference_mode()
+def predict_logits(network: nn.Module, image: Tensor | np.ndarray, **options: Any) -> Tensor:
+    """The logits (K, D, H, W) or (K, H, W) of a whole image: the blocks of :func:`predict_planes`, whose options it takes."""
+    total: Tensor | None = None
+    for first, block in predict_planes([network], image, **options):
+        if total is None:
+            total = block.new_empty((block.shape[1], *image.shape[1:]))
+        total[:, first : first + block.shape[2]] = block[0]
+    assert total is not None  # an image has planes
+    return total
+
+
+def inference_of(run: Mapping[str, Any]) -> dict[str, Any]:
+    """How a run's images are segmented, by its ``run.json``: options of :func:`predict_planes`."""
+    training = run["training"]
+    inference, crop = training["inference"], training["crop"]
+    return {
+        **inference,
+        "window": inference["window"] or (crop["size"] if crop else None),
+        "precision": training["precision"],
+    }

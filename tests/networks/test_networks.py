@@ -7,24 +7,11 @@ import pytest
 import torch
 from monai.networks.nets.dynunet import DynUNet as MonaiDynUNet
 
+from registered_networks import registry
 from segtrace import checkpoint, networks
 from segtrace.errors import SegtraceError
 
 torch.set_num_threads(1)  # small tensors: more threads only wait for each other
-
-# small versions, so that the whole registry is tested in seconds
-SMALL = {
-    "dynunet": [(2, {"filters": [4, 6, 8, 10]}), (3, {"filters": [4, 6, 8]})],
-    "unet": [
-        (2, {"variant": v, "widths": [4, 6, 8, 10, 12]}) for v in ("transposed", "nested", "wide", "nearest")
-    ]
-    + [(2, {"variant": "bilinear", "widths": [4, 8, 12, 16, 16]})],
-    "unet3d": [(3, {"base": 2})],
-}
-CASES = [(name, dims, options) for name in networks.names() for dims, options in SMALL[name]]
-registry = pytest.mark.parametrize(
-    ("name", "dims", "options"), CASES, ids=lambda v: v if isinstance(v, str) else None
-)
 
 
 def make(name, dims, options, *, in_channels=2, out_channels=3):

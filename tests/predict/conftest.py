@@ -93,7 +93,8 @@ class Project:
             "training": {
                 "precision": "fp32",
                 "crop": None,
-                "inference": {"window": None, "overlap": 0.25, "weighting": "constant", "batch": 2},
+                "inference": {"window": None, "overlap": 0.25, "weighting": "constant", "batch": 2}
+                | {"mirror": [], "skip_empty": False},
             }
             | training,
         }

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from segtrace import images
 from segtrace.errors import SegtraceError
-from segtrace.geometry import Grid
+from segtrace.geometry import Grid, places_along
 from segtrace.predict import restore
 
 LINE = (1.0, 0.0, 0.0, 1.0)
@@ -62,11 +62,11 @@ def test_labels_are_simpleitks_but_for_ties(data, dimensions: int, planes: int, 
         patch.setattr(restore, "CHUNK_VOXELS", chunk)
         found = labels_on(share, prepared, target, planes=planes)
     theirs = np.stack([by_simpleitk(one, prepared, target) for one in share])
-    for axis, inside in enumerate(restore._covered(restore._places(prepared, target), prepared)):
+    for axis, inside in enumerate(restore._covered(places_along(prepared, target), prepared)):
         theirs[(0, *[slice(None)] * axis, ~inside)] = 2.0  # outside the field of view, background
     first, second = np.sort(theirs, axis=0)[[-1, -2]]
     clear = first - second > 1e-5
-    for axis, along in enumerate(restore._places(prepared, target)):
+    for axis, along in enumerate(places_along(prepared, target)):
         half = (
             np.abs(np.abs(along - (prepared.array_shape[axis] - 1) / 2) - prepared.array_shape[axis] / 2)
             < 1e-6

@@ -6,20 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from train_helpers import ALL, RUN, run_with, write_cases
+from train_helpers import ALL, RUN, run_with
 
 from segtrace.errors import SegtraceError
 from segtrace.train import data
 from segtrace.train.replay import replay
 
 STEPS = [["a", "b"], ["c", "d"], ["e"]]
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_cases(Path("prepared"))
-    return tmp_path
 
 
 def mapped(monkeypatch, run):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from train_helpers import INSTANCE, OUTPUTS, RUN, contents, run_with, write_cases
+from train_helpers import INSTANCE, OUTPUTS, RUN, contents, run_with
 
 from segtrace import checkpoint, store
 from segtrace.errors import SegtraceError
@@ -18,14 +18,6 @@ from segtrace.train import data, loop, resume
 from segtrace.train.loop import train
 from segtrace.train.validation import validate
 from segtrace.train.watch import STOPPED, Watch
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    write_cases(Path("prepared"))
-    return tmp_path
 
 
 def test_outputs_and_history(project):

@@ -5,20 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from train_helpers import INSTANCE, RUN, run_with, write_cases
+from train_helpers import INSTANCE, RUN, run_with
 
 from segtrace import checkpoint
 from segtrace.errors import SegtraceError
 from segtrace.train import attempts, loop, step
 from segtrace.train.loop import prepare_learner, train
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    write_cases(Path("prepared"))
-    return tmp_path
 
 
 def batch(count=5):

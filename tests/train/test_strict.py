@@ -7,22 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from registered_networks import registry
 from segtrace import determinism, device, losses, networks
 from segtrace.errors import SegtraceError
 
-# small versions, so that the whole registry is tested in seconds
-SMALL = {
-    "dynunet": [(2, {"filters": [4, 6, 8, 10]}), (3, {"filters": [4, 6, 8]})],
-    "unet": [
-        (2, {"variant": v, "widths": [4, 6, 8, 10, 12]}) for v in ("transposed", "nested", "wide", "nearest")
-    ]
-    + [(2, {"variant": "bilinear", "widths": [4, 8, 12, 16, 16]})],
-    "unet3d": [(3, {"base": 2})],
-}
-CASES = [(name, dims, options) for name in networks.names() for dims, options in SMALL[name]]
-registry = pytest.mark.parametrize(
-    ("name", "dims", "options"), CASES, ids=[f"{name}-{dims}d-{i}" for i, (name, dims, _) in enumerate(CASES)]
-)
 INTERPOLATING = {"bilinear", "nested"}
 
 

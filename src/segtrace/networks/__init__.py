@@ -19,6 +19,7 @@ Only the module of a network that is asked for is imported, so listing them is q
 import ast
 import importlib
 import inspect
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,18 @@ def create(
         in_channels=in_channels, out_channels=out_channels, spatial_dims=spatial_dims, **options
     )
     return network
+
+
+def of_run(run: Mapping[str, Any]) -> "nn.Module":
+    """The network of a resolved run (the content of ``run.json``), as :func:`create` builds it."""
+    spec = run["network"]
+    return create(
+        spec["name"],
+        in_channels=spec["in_channels"],
+        out_channels=spec["out_channels"],
+        spatial_dims=spec["spatial_dims"],
+        **spec["options"],
+    )
 
 
 def check_spatial_dims(name: str, given: int | None, known: int) -> None:

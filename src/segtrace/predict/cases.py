@@ -21,8 +21,9 @@ from segtrace.errors import SegtraceError, raise_all
 from segtrace.files import read_json, sha256_file, write_json
 from segtrace.geometry import Grid
 from segtrace.predict import pipeline
-from segtrace.predict.inference import inference_of, labels_of, load_network, memory_told, on_device
+from segtrace.predict.inference import labels_of, load_network, memory_told
 from segtrace.progress import progress
+from segtrace.sliding import inference_of
 
 #: Folder of the per-case records of a job that is not finished.
 RECORDS = ".records"
@@ -168,12 +169,7 @@ def _segment(
     threaded: bool,
 ) -> dict[str, dict[str, Any]]:
     inference = inference_of(run)
-    network = on_device(
-        load_network(run, weights),
-        on,
-        precision=inference["precision"],
-        spatial_dims=run["network"]["spatial_dims"],
-    )
+    network = load_network(run, weights, on=on)
 
     def compute(
         job: Job, opened: tuple[np.ndarray, Mapping[str, Any]]

@@ -7,7 +7,7 @@ from typing import Any
 
 from segtrace import files, layout
 from segtrace.errors import SegtraceError, raise_all
-from segtrace.predict.inference import inference_of
+from segtrace.sliding import inference_of
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ import numpy as np
 
 from segtrace import images
 from segtrace.errors import SegtraceError
-from segtrace.geometry import Grid, format_numbers
+from segtrace.geometry import SAME_DIRECTION, Grid, format_numbers
 from segtrace.predict.cases import stored_grids
-from segtrace.predict.restore import SAME_DIRECTION
 
 
 def write_native(path: Path, label: np.ndarray, record: Mapping[str, Any]) -> None:

@@ -9,51 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segtrace import checkpoint, networks
+from segtrace import checkpoint, device, networks
 from segtrace.errors import SegtraceError
 from segtrace.geometry import Grid
 from segtrace.predict import pipeline, restore
 from segtrace.sliding import predict_planes
 
 
-def inference_of(run: Mapping[str, Any]) -> dict[str, Any]:
-    """How a run's images are segmented: arguments of :func:`segtrace.sliding.predict_planes`."""
-    training = run["training"]
-    inference, crop = training["inference"], training["crop"]
-    return {
-        "window": inference["window"] or (crop["size"] if crop else None),
-        "overlap": inference["overlap"],
-        "weighting": inference["weighting"],
-        "batch": inference["batch"],
-        "precision": training["precision"],
-        "mirror": inference.get("mirror", []),  # runs trained before there were these two have neither
-        "skip_empty": inference.get("skip_empty", False),
-    }
-
-
-def load_network(run: Mapping[str, Any], weights: Path) -> nn.Module:
-    """The run's network with its trained weights, on the CPU."""
-    spec = run["network"]
-    network = networks.create(
-        spec["name"],
-        in_channels=spec["in_channels"],
-        out_channels=spec["out_channels"],
-        spatial_dims=spec["spatial_dims"],
-        **spec["options"],
-    )
+def load_network(run: Mapping[str, Any], weights: Path, *, on: torch.device) -> nn.Module:
+    """The run's network with its trained weights on the device ``on``, in the memory layout that is fastest there."""
+    network = networks.of_run(run)
     checkpoint.load_weights(weights, network)
-    return network.eval()
-
-
-def on_device(network: nn.Module, on: torch.device, *, precision: str, spatial_dims: int) -> nn.Module:
-    """The network on the device ``on``, in the memory layout that is fastest there."""
-    network = network.to(on)
-    if on.type == "cpu" and precision == "bf16":
-        # measured on a CPU with bfloat16 units: 2-D takes a third of the time, 3-D three quarters
-        network = network.to(
-            memory_format=torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
-        )
-    return network
+    precision, axes = run["training"]["precision"], run["network"]["spatial_dims"]
+    layout = device.memory_format(on, precision=precision, axes=axes)
+    return network.eval().to(on, memory_format=layout)
 
 
 def labels_of(

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from segtrace import datasets, device, digests, files, networks
 from segtrace.config import load, models, runs
@@ -21,6 +20,7 @@ from segtrace.predict import export, inference, pipeline
 from segtrace.predict.ensemble import Trained
 from segtrace.predict.sources import Place, Source, read
 from segtrace.progress import progress
+from segtrace.sliding import inference_of
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def settings_of(trained: Sequence[Trained], *, mirror: Sequence[int] | None = No
         heading=f"config/datasets/{run['dataset']}.yaml is not what {run['run']} was trained with",
         remedy="Take the changes back, or train the run again.",
     )
-    settings = inference.inference_of(run)
+    settings = inference_of(run)
     axes = list(settings["mirror"] if mirror is None else mirror)
     if len(set(axes)) < len(axes) or not set(axes) <= set(range(data.dimensions)):
         raise SegtraceError(
@@ -154,15 +154,7 @@ def _run(
         device.lease(threads=settings.threads, what="predicting") as on,
         progress("predict new images", len(sources)) as bar,
     ):
-        nets: list[nn.Module] = [
-            inference.on_device(
-                inference.load_network(one.run, one.weights),
-                on,
-                precision=settings.inference["precision"],
-                spatial_dims=settings.data.dimensions,
-            )
-            for one in settings.trained
-        ]
+        nets = [inference.load_network(one.run, one.weights, on=on) for one in settings.trained]
         machine = device.kind(on)
 
         def compute(source: Source, image: tuple[np.ndarray, Grid, Place]) -> tuple[np.ndarray, Place]:

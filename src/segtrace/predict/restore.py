@@ -14,10 +14,8 @@ import torch
 from torch import Tensor
 
 from segtrace.errors import SegtraceError
-from segtrace.geometry import Grid, format_numbers
+from segtrace.geometry import Grid, format_numbers, places_along
 
-#: Elements of two direction matrices that differ by less than this are the same.
-SAME_DIRECTION = 1e-4
 #: How far outside the prepared field of view, in prepared voxels, a voxel still has its edge's value:
 #: rounding the size to whole voxels can cut off this much.
 EDGE_VOXELS = 0.5
@@ -72,7 +70,7 @@ def labels_on(
     beyond them the nearest voxel's. All this is SimpleITK's resampling, up to rounding. Voxels outside the prepared
     field of view are background.
     """
-    places = _places(prepared, target)
+    places = places_along(prepared, target)
     axes = [_samples(along, size) for along, size in zip(places, prepared.array_shape, strict=True)]
     winner = torch.zeros(target.array_shape, dtype=torch.uint8, device=device)
     beyond = _beyond(places, prepared)
@@ -146,19 +144,6 @@ def _sampled(planes: Tensor, axes: Sequence[_Samples], rows: slice, *, first: in
         for axis, samples in order:
             values = samples.of(values, axis)
         yield values
-
-
-def _places(prepared: Grid, target: Grid) -> list[np.ndarray]:
-    """For each array axis of ``target``, where its positions lie along that axis of ``prepared``, in voxels from 0."""
-    n = prepared.dimensions
-    if np.abs(np.subtract(prepared.direction, target.direction)).max() > SAME_DIRECTION:
-        raise ValueError(f"grids of different direction: {prepared.direction} and {target.direction}")
-    direction = np.asarray(target.direction, float).reshape(n, n)
-    offset = direction.T @ np.subtract(target.origin_mm, prepared.origin_mm)  # mm along the index axes
-    return [
-        (offset[axis] + np.arange(target.size[axis]) * target.spacing_mm[axis]) / prepared.spacing_mm[axis]
-        for axis in reversed(range(n))
-    ]
 
 
 def _beyond(places: Sequence[np.ndarray], prepared: Grid) -> list[np.ndarray]:

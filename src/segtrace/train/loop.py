@@ -138,13 +138,8 @@ def prepare_learner(
     training, spec = run["training"], run["network"]
     # a stream of its own: equal weights in any framework
     torch.manual_seed(torch_seed("network", run["seed"]))
-    network = networks.create(
-        spec["name"],
-        in_channels=spec["in_channels"],
-        out_channels=spec["out_channels"],
-        spatial_dims=spec["spatial_dims"],
-        **spec["options"],
-    ).to(device, memory_format=step.memory_format(device, training, spec["spatial_dims"]))
+    layout = devices.memory_format(device, precision=training["precision"], axes=spec["spatial_dims"])
+    network = networks.of_run(run).to(device, memory_format=layout)
     _check_sizes(run, network)
     if training["when_out_of_memory"] == "halve":
         step.refuse_parts(network, run=run["run"])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from segtrace import device as devices
 from segtrace.errors import SegtraceError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -49,17 +50,6 @@ def learner(network: nn.Module, loss_of: Loss, *, training: Mapping[str, Any], p
     return Learner(network, optimiser(network, training), average, loss_of, training, parts, network)
 
 
-def memory_format(device: torch.device, training: Mapping[str, Any], axes: int) -> torch.memory_format:
-    """How a batch lies in memory.
-
-    Measured on a CPU with bfloat16 units: channels last makes 2-D a quarter faster and 3-D a tenth; it gains nothing
-    in float32 or on GPUs.
-    """
-    if device.type == "cpu" and training["precision"] == "bf16":
-        return torch.channels_last if axes == 2 else torch.channels_last_3d
-    return torch.contiguous_format
-
-
 def optimiser(network: nn.Module, training: Mapping[str, Any]) -> torch.optim.Optimizer:
     """The recipe's optimiser over all parameters."""
     kind, rate, decay = training["optimiser"], training["learning_rate"], training["weight_decay"]
@@ -87,7 +77,7 @@ def take(learner: Learner, images: Tensor, labels: Tensor, *, rate: float) -> tu
     network treat every sample for itself.
     """
     training, device = learner.training, images.device
-    axes = images.dim() - 2
+    layout = devices.memory_format(device, precision=training["precision"], axes=images.dim() - 2)
     for group in learner.optimiser.param_groups:
         group["lr"] = rate
     learner.optimiser.zero_grad(set_to_none=True)
@@ -95,7 +85,7 @@ def take(learner: Learner, images: Tensor, labels: Tensor, *, rate: float) -> tu
     pieces = min(learner.parts, len(images))
     for image, label in zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True):
         with autocast(device, training, recorded=learner.manner == "graphs"):
-            logits = learner.forward(image.contiguous(memory_format=memory_format(device, training, axes)))
+            logits = learner.forward(image.contiguous(memory_format=layout))
         loss = learner.loss_of(logits, label)
         if pieces > 1:
             loss = loss * (len(image) / len(images))
@@ -139,7 +129,9 @@ def accelerate(learner: Learner, batch: tuple[int, ...]) -> None:
         return
     shape = (-(-batch[0] // min(learner.parts, batch[0])), *batch[1:])
     example = torch.zeros(shape, device=device)
-    example = example.contiguous(memory_format=memory_format(device, training, len(batch) - 2))
+    example = example.contiguous(
+        memory_format=devices.memory_format(device, precision=training["precision"], axes=len(batch) - 2)
+    )
     kept = {name: value.clone() for name, value in network.state_dict().items()}
     plain = network.forward
     network.train()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from segtrace.sliding import predict_planes
+from segtrace.sliding import inference_of, predict_planes
 from segtrace.train.data import Cases
 
 
@@ -18,22 +18,13 @@ def validate(
 
     A label that is in neither the reference nor the prediction of a case is left out of the mean.
     """
-    training, classes = run["training"], run["network"]["out_channels"]
-    inference, crop = training["inference"], training["crop"]
+    classes = run["network"]["out_channels"]
+    plain = inference_of(run) | {"mirror": [], "skip_empty": False}  # a curve, not a result
     found = []
     for name in run["cases"]["val"]:
         image, label = cases.whole(name)
         pairs = torch.zeros(classes**2, dtype=torch.int64, device=device)
-        blocks = predict_planes(
-            [network],
-            image,
-            window=inference["window"] or (crop["size"] if crop else None),
-            overlap=inference["overlap"],
-            weighting=inference["weighting"],
-            batch=inference["batch"],
-            device=device,
-            precision=training["precision"],
-        )
+        blocks = predict_planes([network], image, device=device, **plain)
         for first, logits in blocks:
             found_here = logits[0].argmax(0)
             reference = label[first : first + len(found_here)].to(device)

@@ -1,0 +1,38 @@
+"""Every registered network, for tests over the registry: a new one is tested by being registered."""
+
+import pytest
+
+from segtrace import networks
+from segtrace.errors import SegtraceError
+
+# small versions, so that the whole registry is tested in seconds
+SMALL = {
+    "dynunet": [(2, {"filters": [4, 6, 8, 10]}), (3, {"filters": [4, 6, 8]})],
+    "unet": [
+        (2, {"variant": v, "widths": [4, 6, 8, 10, 12]}) for v in ("transposed", "nested", "wide", "nearest")
+    ]
+    + [(2, {"variant": "bilinear", "widths": [4, 8, 12, 16, 16]})],
+    "unet3d": [(3, {"base": 2})],
+}
+
+
+def _published(name: str) -> list[tuple[int, dict]]:
+    """A network without a small version: its published configuration, in each number of dimensions that it has."""
+    found = []
+    for dims in (2, 3):
+        try:
+            networks.create(name, in_channels=1, out_channels=2, spatial_dims=dims)
+        except SegtraceError:
+            continue
+        found.append((dims, {}))
+    return found
+
+
+CASES = [
+    (name, dims, options)
+    for name in networks.names()
+    for dims, options in SMALL.get(name) or _published(name)
+]
+registry = pytest.mark.parametrize(
+    ("name", "dims", "options"), CASES, ids=[f"{name}-{dims}d-{i}" for i, (name, dims, _) in enumerate(CASES)]
+)
