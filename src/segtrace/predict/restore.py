@@ -117,7 +117,7 @@ def _chunks(first: int, end: int, shape: Sequence[int]) -> list[slice]:
 def _most_probable(classes: Iterable[Tensor]) -> Tensor:
     """The number of the class with the greatest value, uint8, the lowest of equal ones; one class is held at a time.
 
-    A few passes over memory: what ``argmax`` over the first axis does takes several times as long on a CPU.
+    A few passes over memory, which ``argmax`` over the first axis does not do on a CPU.
     """
     best = winner = torch.empty(0)
     for label, values in enumerate(classes):

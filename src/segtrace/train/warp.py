@@ -1,7 +1,7 @@
 """Sampling cases under affine and elastic maps: images linearly, label maps by the nearest voxel or by vote.
 
 The neighbours of each position are gathered from the flat voxels and weighted here: on a CPU, PyTorch's
-own ``grid_sample`` takes about twice as long in 3-D. On a CPU the output is made in small pieces, in
+own ``grid_sample`` works on one thread a sample in 3-D. On a CPU the output is made in small pieces, in
 buffers that stay in the cache, and on one thread, since to wake others costs more than they would take
 over; on a GPU in one piece, whatever the cases' shapes. Nothing depends on the order of threads.
 """
