@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -126,7 +127,7 @@ def test_dvclive_writes_its_tables_and_nothing_of_the_project() -> None:
         "-m",
         "first",
     ]
-    for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
         subprocess.run(command, check=True)
     with (
         pytest.raises(SegtraceError, match=r"dvclive cannot start in .* Empty git repo"),
