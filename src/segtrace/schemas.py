@@ -73,6 +73,7 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
             "case": _text(_NAME),
             "subject": _text(),
             "group": _text(empty=True),
+            "side": _text(empty=True),
             "images": _text(_JSON),  # list of files relative to the data set's folder
             "labels": _text(_JSON),
             "image_sha256": _text(_HEX64),  # of the files' bytes, in order

@@ -189,6 +189,7 @@ class Project:
                     "case": case,
                     "subject": f"s{i}",
                     "group": "",
+                    "side": "",
                     "images": "[]",
                     "labels": "[]",
                     "image_sha256": "a" * 64,

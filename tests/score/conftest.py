@@ -69,6 +69,7 @@ class Project:
             "case": case,
             "subject": case,
             "group": "",
+            "side": "",
             "images": json.dumps([name]),
             "labels": json.dumps([name]),
             "image_sha256": sha256,

@@ -29,6 +29,9 @@ class Case:
     images: tuple[str, ...]
     labels: tuple[str, ...]
     group: str = ""
+    """Class of the case as published, for example benign."""
+    side: str = ""
+    """Side of the owner's own split, for example training or fold1."""
 
 
 #: What to do about a raw folder that is not as published: it is the user's, so nothing overwrites it.

@@ -131,6 +131,7 @@ def _describe(job: Job) -> tuple[dict[str, Any], list[str]]:
         "case": case.case,
         "subject": case.subject,
         "group": case.group,
+        "side": case.side,
         "images": json.dumps(list(case.images)),
         "labels": json.dumps(list(case.labels)),
         "image_sha256": image_sha256,

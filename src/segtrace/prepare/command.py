@@ -63,6 +63,7 @@ def _run_batch(name: str, data: "Dataset", chosen: str, *, batch: int, workers: 
                     images=tuple(json.loads(row["images"])),
                     labels=tuple(json.loads(row["labels"])),
                     group=row["group"],
+                    side=row["side"],
                 ),
                 image_sha256=row["image_sha256"],
                 label_sha256=row["label_sha256"],

@@ -136,6 +136,7 @@ def _references(
                 images=tuple(json.loads(row["images"])),
                 labels=tuple(json.loads(row["labels"])),
                 group=row["group"],
+                side=row["side"],
             )
             reader = data.reader or name.dataset
             root = layout.raw(name.dataset)

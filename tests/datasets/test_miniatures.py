@@ -1,0 +1,70 @@
+"""Every data set, from its published archives to the rows of its index, on a miniature of its layout."""
+
+import json
+import shutil
+from pathlib import Path
+
+import miniatures
+import numpy as np
+import pytest
+
+from segtrace import cli, datasets, layout
+from segtrace.config import load
+from segtrace.geometry import parse_numbers
+from segtrace.index import build
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = sorted(
+    path.stem
+    for path in (ROOT / "config/datasets").glob("*.yaml")
+    if "\naccess: embedded" not in path.read_text(encoding="utf-8")
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SEGTRACE_MIRROR", raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_miniature_is_acquired_and_indexed_as_its_layout_says(
+    name: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = miniatures.build(name, project / "mirror")
+    data = load.dataset(name)
+    assert cli.main(["acquire", name, "--mirror", str(project / "mirror")]) == 0, capsys.readouterr().err
+    assert data.licence in capsys.readouterr().out
+    root = layout.raw(name)
+    found = datasets.reader(data.reader or name).cases(root, data.options)
+    assert [case.case for case in found] == sorted(expected)
+    for case in found:
+        job = build.Job(
+            dataset=name,
+            root=root,
+            reader=data.reader or name,
+            options=data.options,
+            case=case,
+            dimensions=data.dimensions,
+            channels=len(data.channels),
+            labels=tuple(sorted(data.labels)),
+            empty_allowed=True,
+        )
+        indexed = build.index_case(job)
+        assert not indexed.problems
+        row, wanted = indexed.row, expected[case.case]
+        assert tuple(map(int, parse_numbers(row["size"]))) == wanted.size
+        assert row["channels"] == wanted.channels == len(data.channels)
+        voxels = {int(value): count for value, count in json.loads(row["voxels"]).items() if value != "0"}
+        assert voxels == dict(wanted.voxels), case.case
+        assert (row["subject"], row["group"], row["side"]) == (
+            case.case if wanted.subject is None else wanted.subject,
+            wanted.group,
+            wanted.side,
+        )
+        spacing = (1.0,) * data.dimensions if wanted.spacing_mm is None else wanted.spacing_mm
+        assert data.spacing_known == (wanted.spacing_mm is not None)
+        np.testing.assert_allclose(parse_numbers(row["spacing_mm"]), spacing, rtol=1e-6)
+        assert wanted.notes in row["notes"]
