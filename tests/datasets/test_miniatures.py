@@ -4,10 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
-import miniatures
 import numpy as np
 import pytest
 
+import miniatures
 from segtrace import cli, datasets, layout
 from segtrace.config import load
 from segtrace.geometry import parse_numbers
