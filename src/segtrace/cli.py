@@ -6,7 +6,6 @@ Phases are imported only when they run, so that ``segtrace --help`` answers at o
 import argparse
 import errno
 import importlib
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -53,7 +52,7 @@ TRUST = {
 }
 COMMANDS = {name: (f"segtrace.{name}.command", text) for name, text in PHASES.items()} | TRUST
 LISTS = {
-    "datasets": "list the data sets",
+    "datasets": "list the data sets: size, licence, open or gated, what is here",
     "networks": "list the registered networks",
     "methods": "list the methods",
     "experiments": "list the experiments",
@@ -78,32 +77,10 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
 
 
 def _list(kind: str, *, as_json: bool) -> None:
-    if kind == "networks":
-        from segtrace import networks
+    from segtrace.config import listing
 
-        rows = [{"name": name, "title": networks.describe(name)} for name in networks.names()]
-    else:
-        from segtrace.config import load
-
-        rows = []
-        for name in load.names(kind):
-            entry = load.load(kind, name)
-            row = {"name": name, "title": entry.title}
-            if kind == "datasets":
-                present = os.path.isdir(os.path.join("data", "raw", name))
-                row |= {
-                    "licence": entry.licence,
-                    "access": entry.access,
-                    "present": "yes" if present else "no",
-                }
-            rows.append(row)
-    if as_json:
-        print(json.dumps(rows, indent=1))
-        return
-    keys = list(rows[0]) if rows else []
-    widths = {key: max(len(key), *(len(row[key]) for row in rows)) for key in keys}
-    for row in [{key: key for key in keys}, *rows]:
-        print("  ".join(row[key].ljust(widths[key]) for key in keys).rstrip())
+    rows = listing.rows_of(kind)
+    print(listing.json_of(rows) if as_json else listing.text_of(rows))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

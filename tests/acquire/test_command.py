@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from miniatures import noise, picture
 from segtrace import cli, datasets, digests, layout
 from segtrace.acquire import command, place
+from segtrace.datasets import busi
 from segtrace.errors import SegtraceError
 
 Project = Callable[..., None]
@@ -227,19 +229,37 @@ def test_several_archives_fill_one_tree_and_all_missing_ones_are_named(
     assert not state(), "a refused archive leaves nothing"
     assert not (TREE.parent / ".toy.new").exists()
     (tmp_path / "list.zip").write_bytes(make_zip([("list.csv", b"3")]))
+    names = ("images.zip", "masks.zip", "list.zip")
+    sums = [hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in names]
+    project(sources=[{"archive": name, "sha256": s} for name, s in zip(names, sums, strict=True)])
     acquire("--mirror", str(tmp_path))
     assert sorted(receipt()["files"]) == ["images/1.png", "list.csv", "masks/1.png"]
 
 
-def test_files_put_there_by_hand_stay(project: Project, make_zip: Make) -> None:
-    project(sources=[{"archive": "heart.zip", "manual": "Fill in the form."}], access="registration")
+def test_files_put_there_by_hand_are_checked_by_their_layout_and_stay(
+    project: Project, make_zip: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = {"archive": "heart.zip", "manual": "Fill in the form."}
+    project(sources=[source], access="registration", reader="busi")
     with pytest.raises(SegtraceError) as caught:
         acquire()
     by_hand = Path("data/raw/.downloads/toy/heart.zip")
     assert f"Put the file at {by_hand}" in str(caught.value)
     by_hand.parent.mkdir(parents=True)
     by_hand.write_bytes(make_zip(MEMBERS))
+    with pytest.raises(
+        SegtraceError, match=r"heart\.zip: no checksum is published, and .* not the layout of toy"
+    ) as wrong:
+        acquire()
+    assert "data/raw/toy/Dataset_BUSI_with_GT/benign: no such folder" in str(wrong.value)
+    assert list(state()) == [str(by_hand)], "a refused archive leaves nothing"
+    assert not (TREE.parent / ".toy.new").exists()
+    pixel = picture(noise(1, 1), "PNG")
+    files = [f"Dataset_BUSI_with_GT/{g}/{g} (1){end}.png" for g in busi.CLASSES for end in ("", "_mask")]
+    by_hand.write_bytes(make_zip([(name, pixel) for name in files]))
+    capsys.readouterr()
     acquire()
+    assert "no checksum is published for heart.zip; the layout is right: 3 cases" in capsys.readouterr().out
     assert by_hand.exists()
     assert receipt()["archives"][0]["verified_by"] == "nothing: no checksum is published"
 

@@ -118,6 +118,7 @@ def _published(
     _say_licence(name, data)
     with place.fresh_folder(places) as folder:
         made, entries, left_out = _bring(data, places, mirror, into=folder)
+        _check_layout(name, data, entries, folder, places)
         if receipt is not None and not place.same(receipt["archives"], entries):
             print(f"{places.receipt}: an earlier receipt listed other archives; it is replaced")
         receipt = place.receipt_of(
@@ -126,6 +127,28 @@ def _published(
         place.publish(places, receipt)
     _drop_downloads(data, places)
     return receipt
+
+
+def _check_layout(
+    name: str, data: "models.Dataset", entries: list[dict[str, Any]], folder: "Path", places: "place.Places"
+) -> None:
+    """Refuse archives that no checksum vouches for, such as those fetched by hand, if the reader cannot list them."""
+    from segtrace import datasets
+    from segtrace.errors import SegtraceError
+
+    unknown = [entry["archive"] for entry in entries if entry["verified_by"].startswith("nothing")]
+    if not unknown:
+        return
+    try:
+        cases = datasets.reader(data.reader or name).cases(folder, data.options)
+    except SegtraceError as error:
+        reason = str(error).replace(str(folder), str(places.tree)).replace(datasets.REFETCH, "").rstrip()
+        raise SegtraceError(
+            f"{', '.join(unknown)}: no checksum is published, and what was unpacked is not the layout of {name}:\n"
+            f"{reason}\nNothing was kept but the archives. Fetch the right ones, or unpack and mend them in "
+            f"{places.tree} by hand, and run the same command again."
+        ) from None
+    print(f"{name}: no checksum is published for {', '.join(unknown)}; the layout is right: {len(cases)} cases")
 
 
 def _check_archives(receipt: dict[str, Any], data: "models.Dataset", places: "place.Places") -> None:

@@ -143,6 +143,10 @@ class Dataset(Model):
     reference: str = ""
     access: Literal["open", "registration", "embedded"] = "open"
     sources: list[Source] = []
+    published_cases: PositiveInt | None = None
+    """Labelled cases as published; a mirror or a subset may hold fewer."""
+    download_mb: PositiveFloat | None = None
+    """Size of all archives together in megabytes, about."""
     labels: dict[int, str]
     channels: list[str]
     spacing_known: bool = True
