@@ -61,14 +61,14 @@ def read_label(root: Path, case: Case, options: Mapping[str, Any]) -> tuple[sitk
 
 
 def _check_pairing(values: np.ndarray, liver: np.ndarray, folder: Path) -> None:
-    """Refuse masks whose mean Hounsfield value cannot be that of a liver; both arrays are (D, H, W)."""
+    """Refuse masks that do not lie on liver, or less so than on the slices in reverse; both arrays are (D, H, W)."""
     if not liver.any():
         return  # an empty mask is the index's matter
     low, high = LIVER_HU
-    mean = float(values[liver].mean())
-    if not low <= mean <= high:
-        turned = float(values[::-1][liver].mean())
+    mean, turned = float(values[liver].mean()), float(values[::-1][liver].mean())
+    if not low <= mean <= high or mean < turned <= high:
         raise SegtraceError(
-            f"{folder}: mean inside the liver masks is {mean:.1f} HU, expected {low:g} to {high:g}: masks and slices "
-            f"do not fit (with the slices in reverse it is {turned:.1f} HU). Fetch the case again, or exclude it"
+            f"{folder}: mean inside the liver masks is {mean:.1f} HU, with the slices in reverse {turned:.1f} HU; "
+            f"expected {low:g} to {high:g}, and less in reverse: masks and slices do not fit. Fetch the case again, "
+            "or exclude it"
         )
