@@ -148,6 +148,15 @@ def test_a_slice_that_is_missing_with_its_mask_is_named(root: Path) -> None:
         chaos_ct.read_image(root, ct(root), {})
 
 
+def test_a_faulty_case_of_many_files_is_named_by_its_first(root: Path) -> None:
+    case = ct(root)
+    (root / case.images[3]).write_bytes(b"")
+    indexed = build.index_case(build.Job("chaos_ct", root, "chaos_ct", {}, case, 3, 1, (1,), False))
+    assert indexed.row == {}
+    assert indexed.problems[0].startswith(f"ct_01 ({case.images[0]}, 23 more files): ")
+    assert "i0003,0000b.dcm: the file is empty" in indexed.problems[0]
+
+
 def test_masks_of_other_slices_are_an_error_with_the_mean_inside_them(root: Path) -> None:
     case = ct(root)
     content = [(root / name).read_bytes() for name in case.labels]

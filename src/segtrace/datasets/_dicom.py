@@ -93,13 +93,15 @@ def read_slices(paths: Sequence[Path], *, order: Literal["given", "position"]) -
 
 
 def _stacked(planes: Sequence[np.ndarray]) -> np.ndarray:
-    """Planes (H, W) as (D, H, W): int16 if all are whole numbers in its range, else float32."""
+    """Planes (H, W) as (D, H, W): int16 if all of them are, else float32."""
+    return np.stack(planes, dtype=np.result_type(*planes), casting="safe")
+
+
+def _compact(values: np.ndarray) -> np.ndarray:
+    """The values in int16 if that holds them all exactly, else in float32."""
     limits = np.iinfo(np.int16)
-    whole = all(
-        plane.min() >= limits.min and plane.max() <= limits.max and (plane == np.rint(plane)).all()
-        for plane in planes
-    )
-    return np.stack([plane.astype(np.int16 if whole else np.float32) for plane in planes])
+    whole = values.min() >= limits.min and values.max() <= limits.max and (values == np.rint(values)).all()
+    return values.astype(np.int16 if whole else np.float32)
 
 
 # --- one file ---------------------------------------------------------------------------------------
@@ -157,7 +159,7 @@ def _slice(path: Path, header: Any) -> _Slice:
         row=row,
         column=np.cross(normal, row),  # at a right angle in spite of rounded numbers
         spacing_mm=(float(spacing[1]), float(spacing[0])),  # the tag holds the distance of rows first
-        values=_values(path, header),
+        values=_compact(_values(path, header)),
     )
 
 
