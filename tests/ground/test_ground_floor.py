@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segtrace import digests, files, parallel, seen, store, tables, upkeep
+from segtrace import digests, files, parallel, schemas, seen, store, tables, upkeep
 from segtrace.errors import SegtraceError
 from segtrace.geometry import Grid, format_numbers, parse_numbers
 
@@ -90,6 +90,9 @@ def test_tables_round_trip_to_the_same_bytes_and_list_their_faults(tmp_path: Pat
     with pytest.raises(SegtraceError, match="'segtrace split' makes it"):
         tables.read("split", tmp_path / "none.csv")
     assert not (tmp_path / "none.csv").exists()
+    for table in schemas.SCHEMAS:  # a batch without a case, for instance
+        tables.write(table, [], tmp_path / "empty.csv")
+        assert tables.read(table, tmp_path / "empty.csv").empty
 
 
 def test_a_file_is_read_again_only_when_its_state_changed(

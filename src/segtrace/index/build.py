@@ -58,7 +58,10 @@ def index_case(job: Job) -> Indexed:
     """Read one case and describe it as a row of ``cases``; faults come back as text, none is raised."""
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # the cores are shared out by case
     case = job.case
-    place = f"{case.case} ({', '.join([*case.images, *case.labels])})"
+    names = [*case.images, *case.labels]
+    if len(names) > 6:  # slices of a series: its first file says where
+        names = [names[0], f"{len(names) - 1} more files"]
+    place = f"{case.case} ({', '.join(names)})"
     try:
         state = file_state(job.root, case)
         row, problems = _describe(job)
