@@ -126,8 +126,8 @@ def test_part_archive_of_the_mirror_from_archive_to_index(
     for command in (["acquire", name, "--mirror", str(raw_folders.MIRROR)], ["index", name]):
         assert cli.main(command) == 0, capsys.readouterr().err
     rows = tables.read("cases", layout.cases(name)).to_dict("records")
-    assert Counter(row["group"].split("_")[0] for row in rows) == {"montgomery": 60, "shenzhen": 40}
-    assert all(("tuberculosis" in row["group"]) == row["case"].endswith("_1") for row in rows)
+    assert Counter(row["group"] for row in rows) == {"montgomery_normal": 60, "shenzhen_normal": 40}
+    assert all(row["case"].endswith("_0") for row in rows)
     assert {row["size"] for row in rows} == {"512x512"}
     greys = [int(re.fullmatch(r".*: (\d+) grey values, cut at 127\.5", row["notes"])[1]) for row in rows]
     assert (min(greys), max(greys)) == (96, 195)
