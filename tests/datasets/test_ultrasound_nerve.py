@@ -12,10 +12,8 @@ import raw_folders
 from miniatures.ultrasound_nerve import run_lengths
 from raw_folders import needs_mirror
 from segtrace import cli, layout, tables
-from segtrace.config import load
 from segtrace.datasets import ultrasound_nerve
 from segtrace.errors import SegtraceError
-from segtrace.split import protocols
 
 
 @pytest.fixture
@@ -100,8 +98,8 @@ def test_part_archive_of_the_mirror_from_archive_to_index(
     assert {row["size"] for row in rows} == {"256x256"}
     assert all(json.loads(row["voxels"])["1"] > 0 and row["notes"] == "" for row in rows)
     for protocol, folds in (("subjects", 1), ("subjects5", 5)):
-        chosen = load.dataset(name).protocols[protocol].model_dump()
-        split = protocols.assign(rows, chosen, where=protocol)  # an empty role is an error
+        assert cli.main(["split", name, protocol]) == 0, capsys.readouterr().err  # an empty role is an error
+        split = tables.read("split", layout.split(name, protocol)).to_dict("records")
         roles = {(row["fold"], row["subject"]): row["role"] for row in split}
         assert len(roles) == 12 * folds
         assert all(roles[row["fold"], row["subject"]] == row["role"] for row in split)

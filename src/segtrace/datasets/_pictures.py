@@ -23,13 +23,14 @@ def read_grey(path: Path) -> np.ndarray:
 
 
 def read_mask(
-    path: Path, *, image: Path, greys: Literal["error", "threshold"] = "error"
+    path: Path, *, image: Path | None, greys: Literal["error", "threshold"] = "error"
 ) -> tuple[np.ndarray, list[str]]:
     """A mask as bool (H, W), and notes on what had to be decided.
 
     Black is 0; white is 1 or the greatest value of the file's type (255, 65535). With ``greys="threshold"`` a
     mask with values between them is cut at half of the greatest value, which is noted. Raises
-    :class:`SegtraceError`, naming the file, for colours, for greys otherwise, and for another size than ``image``.
+    :class:`SegtraceError`, naming the file, for colours, for greys otherwise, and for another size than ``image``
+    (None: any size will do).
     """
     pixels = images.read_picture(path)
     if pixels.ndim == 3:
@@ -38,7 +39,7 @@ def read_mask(
             raise SegtraceError(f"{path}: a mask with colours; its red, green and blue must be equal")
         pixels = colours[..., 0]
     height, width = pixels.shape
-    expected = images.picture_size(image)
+    expected = (width, height) if image is None else images.picture_size(image)
     if expected != (width, height):
         raise SegtraceError(
             f"{path}: has {width}x{height} and its image {expected[0]}x{expected[1]}; "
