@@ -16,14 +16,13 @@ import SimpleITK as sitk
 
 from segtrace import images
 from segtrace.datasets import REFETCH, Case, check_options
+from segtrace.datasets._pictures import read_grey, read_mask
 from segtrace.errors import SegtraceError, raise_all
 
 FOLDER = "Dataset_BUSI_with_GT"
 CLASSES = ("benign", "malignant", "normal")
 _IMAGE = re.compile(r"(?P<group>\w+) \((?P<number>\d+)\)\.png")
 _MASK = re.compile(r"(?P<group>\w+) \((?P<number>\d+)\)_mask(?:_(?P<more>\d+))?\.png")
-#: Weights of red, green and blue in a grey value (ITU-R BT.601), for images whose channels differ.
-_GREY = np.array([0.299, 0.587, 0.114])
 
 
 def cases(root: Path, options: Mapping[str, Any]) -> list[Case]:
@@ -72,28 +71,7 @@ def cases(root: Path, options: Mapping[str, Any]) -> list[Case]:
 
 def read_image(root: Path, case: Case, options: Mapping[str, Any]) -> sitk.Image:
     """The image in grey, float32; alpha is ignored, unequal colours are weighted."""
-    pixels = images.read_picture(root / case.images[0]).astype(np.float32)
-    if pixels.ndim == 3:
-        colours = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
-        same = (colours == colours[..., :1]).all()
-        pixels = colours[..., 0] if same else (colours @ _GREY).astype(np.float32)
-    return images.picture_image(pixels)
-
-
-def _mask(path: Path) -> np.ndarray:
-    """A mask as (H, W) of False and True; grey values between black and white, or colours, are an error."""
-    pixels = images.read_picture(path)
-    if pixels.ndim == 3:
-        colours = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
-        if (colours != colours[..., :1]).any():
-            raise SegtraceError(f"{path}: a mask with colours; its red, green and blue must be equal")
-        pixels = colours[..., 0]
-    values = np.unique(pixels)
-    if not set(values.tolist()) <= {0, 1, 255}:
-        raise SegtraceError(
-            f"{path}: a mask with {len(values)} grey values {values[:6].tolist()}; expected black and white"
-        )
-    return pixels > 0
+    return images.picture_image(read_grey(root / case.images[0]))
 
 
 def read_label(root: Path, case: Case, options: Mapping[str, Any]) -> tuple[sitk.Image, list[str]]:
@@ -107,15 +85,9 @@ def read_label(root: Path, case: Case, options: Mapping[str, Any]) -> tuple[sitk
         raise SegtraceError(
             f"option unequal_second_mask of busi is {choice!r}; it can be 'resize' or 'error'"
         )
-    union, notes = _mask(root / case.labels[0]), []
-    size, width, height = images.picture_size(root / case.images[0]), union.shape[1], union.shape[0]
-    if size != (width, height):
-        raise SegtraceError(
-            f"{root / case.labels[0]}: has {width}x{height} and its image {size[0]}x{size[1]}; "
-            "mend the file, or exclude the case in config/datasets/busi.yaml"
-        )
+    union, notes = read_mask(root / case.labels[0], image=root / case.images[0])
     for file in case.labels[1:]:
-        further = _mask(root / file)
+        further, _ = read_mask(root / file, image=None)
         if further.shape != union.shape:
             sizes = (
                 f"{further.shape[1]}x{further.shape[0]} and the first mask {union.shape[1]}x{union.shape[0]}"
