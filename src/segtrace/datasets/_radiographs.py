@@ -59,6 +59,22 @@ def listing(root: Path, folder: str, name: re.Pattern[str], problems: list[str])
     return found
 
 
+def found_anywhere(root: Path, pattern: str, name: re.Pattern[str], problems: list[str]) -> dict[str, str]:
+    """Group ``id`` of ``name`` → path relative to ``root``, for the files of the glob ``pattern`` in any folder.
+
+    Owners' archives are repacked under other folders. An id that two files have goes to ``problems``.
+    """
+    found: dict[str, str] = {}
+    for path in sorted(root.rglob(pattern)):
+        match = name.fullmatch(path.name)
+        if match is None or is_bookkeeping(path.name) or not path.is_file():
+            continue
+        if match["id"] in found:
+            problems.append(f"{path}: a second file of {match['id']}, beside {root / found[match['id']]}")
+        found[match["id"]] = path.relative_to(root).as_posix()
+    return found
+
+
 def unpaired(root: Path, pictures: Mapping[str, str], masks: Mapping[str, str], what: str) -> list[str]:
     """Problems: each image without a file in ``masks`` (``what`` names them), and each mask without an image."""
     return [f"{root / pictures[key]}: has no {what}" for key in sorted(pictures.keys() - masks.keys())] + [

@@ -2,8 +2,15 @@
 
 import argparse
 import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from segtrace.options import at_least_one
+
+#: Ids of images that a reader leaves out, as printed one by one.
+SHOWN = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,8 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Index a data set and judge it. ``cases.csv`` and ``gate.json`` are written only if all is well."""
-    from pathlib import Path
-
     from segtrace import datasets, digests, files, gates, layout, parallel, tables
     from segtrace.config import load
     from segtrace.errors import SegtraceError, raise_all
@@ -49,6 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
         for case in left_out:
             print(f"left out {case}: {data.exclude[case]}")
+        by_rule = _left_out_by_reader(datasets.reader(reader), root, data.options)
         jobs = [
             build.Job(
                 dataset=name,
@@ -106,5 +112,20 @@ def run(arguments: argparse.Namespace) -> None:
         )
         tables.write("cases", rows, layout.cases(name))
         files.write_json(folder / "gate.json", gates.to_json(results, title=title))
-        record.write(job, made, notes={"left_out": left_out} if left_out else None)
+        notes: dict[str, Any] = {"left_out": left_out} if left_out else {}
+        if by_rule:
+            notes["left_out_by_reader"] = by_rule
+        record.write(job, made, notes=notes or None)
     print(f"{name}: {len(rows)} cases, {len(results)} expectations met; pages: {docs}/index.html")
+
+
+def _left_out_by_reader(reader: ModuleType, root: Path, options: Mapping[str, Any]) -> dict[str, int]:
+    """Reason → number of the images that the reader leaves out by rule; their ids are printed."""
+    reasons: dict[str, list[str]] = {}
+    if hasattr(reader, "left_out"):
+        for case, reason in sorted(reader.left_out(root, options).items()):
+            reasons.setdefault(reason, []).append(case)
+    for reason, ids in reasons.items():
+        shown = ", ".join(ids[:SHOWN]) + (f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")
+        print(f"left out {len(ids)} images ({reason}): {shown}")
+    return {reason: len(ids) for reason, ids in reasons.items()}
