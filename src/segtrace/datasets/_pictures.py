@@ -1,0 +1,59 @@
+"""What readers of two-dimensional data sets share: grey pictures, and masks that say yes or no."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from segtrace import images
+from segtrace.errors import SegtraceError
+
+#: Weights of red, green and blue in a grey value (ITU-R BT.601), for pictures whose channels differ.
+_GREY = np.array([0.299, 0.587, 0.114])
+
+
+def read_grey(path: Path) -> np.ndarray:
+    """A picture as float32 greys (H, W); alpha is ignored, colours that differ are weighted (ITU-R BT.601)."""
+    pixels = images.read_picture(path).astype(np.float32)
+    if pixels.ndim == 2:
+        return pixels
+    colours = _colours(pixels)
+    same = (colours == colours[..., :1]).all()
+    return np.ascontiguousarray(colours[..., 0] if same else (colours @ _GREY).astype(np.float32))
+
+
+def read_mask(
+    path: Path, *, image: Path, greys: Literal["error", "threshold"] = "error"
+) -> tuple[np.ndarray, list[str]]:
+    """A mask as bool (H, W), and notes on what had to be decided.
+
+    Black is 0; white is 1 or the greatest value of the file's type (255, 65535). With ``greys="threshold"`` a
+    mask with values between them is cut at half of the greatest value, which is noted. Raises
+    :class:`SegtraceError`, naming the file, for colours, for greys otherwise, and for another size than ``image``.
+    """
+    pixels = images.read_picture(path)
+    if pixels.ndim == 3:
+        colours = _colours(pixels)
+        if (colours != colours[..., :1]).any():
+            raise SegtraceError(f"{path}: a mask with colours; its red, green and blue must be equal")
+        pixels = colours[..., 0]
+    height, width = pixels.shape
+    expected = images.picture_size(image)
+    if expected != (width, height):
+        raise SegtraceError(
+            f"{path}: has {width}x{height} and its image {expected[0]}x{expected[1]}; "
+            "mend the file, or exclude the case in the data set's YAML file"
+        )
+    values, white = np.unique(pixels), int(np.iinfo(pixels.dtype).max)
+    if set(values.tolist()) <= {0, 1} or set(values.tolist()) <= {0, white}:
+        return pixels > 0, []
+    if greys == "threshold":
+        return pixels > white / 2, [f"{path.name}: {len(values)} grey values, cut at {white / 2:g}"]
+    raise SegtraceError(
+        f"{path}: a mask with {len(values)} grey values {values[:6].tolist()}; expected black and white"
+    )
+
+
+def _colours(pixels: np.ndarray) -> np.ndarray:
+    """Red, green and blue of (H, W, 3 or 4) pixels, or the grey of (H, W, 2), without alpha."""
+    return pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
