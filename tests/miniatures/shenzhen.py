@@ -53,7 +53,7 @@ def build(folder: Path) -> dict[str, Expected]:
             {1: whole - 14},
             subject="CHNCXR_0002",
             group="normal",
-            notes="4 grey values from 0 to 255; those of at least 128 belong to the mask",
+            notes="4 grey values, cut at 127.5",
         ),
         "CHNCXR_0327_1": Expected(
             (44, 40),

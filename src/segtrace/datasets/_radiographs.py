@@ -1,21 +1,15 @@
-"""What the readers of chest radiographs share: listing folders, grey images, and masks made binary by one rule."""
+"""What the readers of chest radiographs share: the files of a folder or of any folder, and masks on an image's grid."""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
-from segtrace import images
 from segtrace.errors import SegtraceError
 
-#: Weights of red, green and blue in a grey value (ITU-R BT.601), for images whose channels differ.
-_GREY = np.array([0.299, 0.587, 0.114])
 #: Files that Windows and macOS leave in folders of pictures.
 _BOOKKEEPING = ("thumbs.db", "desktop.ini")
-#: Least value of 255 that belongs to a mask that holds grey values: those nearer to white than to black.
-THRESHOLD = 128
 #: Names listed one by one in a message; the rest is counted.
 _SHOWN = 8
 
@@ -80,52 +74,6 @@ def unpaired(root: Path, pictures: Mapping[str, str], masks: Mapping[str, str], 
     return [f"{root / pictures[key]}: has no {what}" for key in sorted(pictures.keys() - masks.keys())] + [
         f"{root / masks[key]}: a {what} without an image" for key in sorted(masks.keys() - pictures.keys())
     ]
-
-
-def grey(path: Path) -> np.ndarray:
-    """A radiograph in grey, (H, W) of float32: equal colours as they are, unequal ones weighted, alpha ignored."""
-    return _one_channel(images.read_picture(path))
-
-
-def _one_channel(pixels: np.ndarray) -> np.ndarray:
-    values = pixels.astype(np.float32)
-    if values.ndim == 3:
-        colours = values[..., :3] if values.shape[2] >= 3 else values[..., :1]
-        same = (colours == colours[..., :1]).all()
-        values = colours[..., 0] if same else (colours @ _GREY).astype(np.float32)
-    return values
-
-
-def grey_image(path: Path) -> sitk.Image:
-    """:func:`grey` as an image of spacing 1."""
-    return images.picture_image(grey(path))
-
-
-def mask(path: Path, *, grey_masks: str = "error") -> tuple[np.ndarray, list[str]]:
-    """A mask as (H, W) of False and True, and notes.
-
-    Stored with 1 bit, as greys, a palette, RGB or RGBA (alpha is ignored). Values other than black and white
-    (0 with 1 or 255) are an error; with ``grey_masks`` ``threshold``, those of at least 128 of 255 belong to the
-    mask, which is noted. Colours are an error. Raises :class:`SegtraceError`, naming the file.
-    """
-    if grey_masks not in ("error", "threshold"):
-        raise SegtraceError(f"option grey_masks is {grey_masks!r}; it can be 'error' or 'threshold'")
-    pixels = images.read_picture(path)
-    if pixels.ndim == 3:
-        colours = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
-        if (colours != colours[..., :1]).any():
-            raise SegtraceError(f"{path}: a mask with colours; its red, green and blue must be equal")
-        pixels = colours[..., 0]
-    values = np.unique(pixels)
-    if set(values.tolist()) <= {0, 1} or set(values.tolist()) <= {0, 255}:
-        return pixels > 0, []
-    found = f"{len(values)} grey values from {int(values[0])} to {int(values[-1])}"
-    if grey_masks == "error" or pixels.dtype != np.uint8:
-        raise SegtraceError(
-            f"{path}: a mask with {found}; expected black and white, in 8 bit "
-            "(the option grey_masks: threshold takes grey values of at least 128)"
-        )
-    return pixels >= THRESHOLD, [f"{path.name}: {found}; those of at least {THRESHOLD} belong to the mask"]
 
 
 def fit(found: np.ndarray, size: tuple[int, int], *, where: Path) -> tuple[np.ndarray, list[str]]:

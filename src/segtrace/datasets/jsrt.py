@@ -18,7 +18,8 @@ import SimpleITK as sitk
 
 from segtrace import images
 from segtrace.datasets import REFETCH, Case, check_options
-from segtrace.datasets._radiographs import fit, found_anywhere, mask, some
+from segtrace.datasets._pictures import read_mask_alone
+from segtrace.datasets._radiographs import fit, found_anywhere, some
 from segtrace.errors import SegtraceError, raise_all
 
 SIDE = 2048
@@ -128,7 +129,7 @@ def read_label(root: Path, case: Case, options: Mapping[str, Any]) -> tuple[sitk
     label = np.zeros((SIDE, SIDE), np.uint8)
     notes, problems = [], []
     for (name, value), file in zip(_objects(options).items(), case.labels, strict=True):
-        found, _ = mask(root / file)
+        found, _ = read_mask_alone(root / file)
         if not found.any():
             problems.append(f"{root / file}: an empty mask")
         found, _ = fit(found, (SIDE, SIDE), where=root / file)

@@ -15,7 +15,8 @@ import SimpleITK as sitk
 
 from segtrace import images
 from segtrace.datasets import REFETCH, Case, check_options
-from segtrace.datasets._radiographs import fit, grey_image, listing, mask, unpaired
+from segtrace.datasets._pictures import read_grey, read_mask
+from segtrace.datasets._radiographs import listing, unpaired
 from segtrace.errors import raise_all
 
 FOLDER = "MontgomerySet"
@@ -46,16 +47,15 @@ def cases(root: Path, options: Mapping[str, Any]) -> list[Case]:
 
 def read_image(root: Path, case: Case, options: Mapping[str, Any]) -> sitk.Image:
     """The radiograph in grey, float32."""
-    return grey_image(root / case.images[0])
+    return images.picture_image(read_grey(root / case.images[0]))
 
 
 def read_label(root: Path, case: Case, options: Mapping[str, Any]) -> tuple[sitk.Image, list[str]]:
     """Both lungs as 1. Pixels that both masks hold are noted; a mask that is empty or of another size is an error."""
-    size = images.picture_size(root / case.images[0])
     lungs, problems = [], []
     for file in case.labels:
-        found, _ = mask(root / file)
-        lungs.append(fit(found, size, where=root / file)[0])
+        found, _ = read_mask(root / file, image=root / case.images[0])
+        lungs.append(found)
         if not found.any():
             problems.append(f"{root / file}: an empty mask")
     raise_all(problems, heading=f"{case.case}: each lung has a mask", remedy=REFETCH)
