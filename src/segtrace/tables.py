@@ -96,6 +96,7 @@ def read(table: str, path: Path) -> "pd.DataFrame":
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
         raise SegtraceError(f"{path}: not a {table!r} table ({error})") from None
     for name, kind in kinds.items():
-        if kind == "float64" and name in data and str(data[name].dtype) == "int64":
-            data[name] = data[name].astype("float64")
+        whole = kind == "float64" and name in data and str(data[name].dtype) == "int64"
+        if whole or (name in data and not len(data)):  # of no rows the type cannot be told
+            data[name] = data[name].astype(kind)
     return check(table, data, where=str(path))

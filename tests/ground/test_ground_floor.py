@@ -79,6 +79,12 @@ def test_a_killed_worker_is_named_by_its_case() -> None:
         parallel.map_cases(_die, list(range(6)), label="x", workers=2)
 
 
+@pytest.mark.parametrize("table", ["cases", "prepared", "mask_checks", "split", "scores"])
+def test_a_table_without_rows_is_read_again(table: str, tmp_path: Path) -> None:
+    written = tables.write(table, [], tmp_path / "none.csv")  # a batch of few cases may hold none
+    assert tables.read(table, tmp_path / "none.csv").dtypes.equals(written.dtypes)
+
+
 def test_tables_round_trip_to_the_same_bytes_and_list_their_faults(tmp_path: Path) -> None:
     rows = [{"case": "a", "subject": "s", "cluster": "s", "fold": 0, "role": "test"}]
     tables.write("split", rows, tmp_path / "a.csv")
