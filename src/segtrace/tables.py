@@ -96,7 +96,8 @@ def read(table: str, path: Path) -> "pd.DataFrame":
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
         raise SegtraceError(f"{path}: not a {table!r} table ({error})") from None
     for name, kind in kinds.items():
-        whole = kind == "float64" and name in data and str(data[name].dtype) == "int64"
-        if whole or (name in data and not len(data)):  # of no rows the type cannot be told
+        if name not in data or kind not in ("int64", "float64"):
+            continue
+        if data.empty or (kind == "float64" and str(data[name].dtype) == "int64"):  # no rows tell no type
             data[name] = data[name].astype(kind)
     return check(table, data, where=str(path))

@@ -3,8 +3,6 @@
 import argparse
 import os
 from collections.abc import Mapping
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from segtrace.options import at_least_one
@@ -23,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Index a data set and judge it. ``cases.csv`` and ``gate.json`` are written only if all is well."""
+    from pathlib import Path
+
     from segtrace import datasets, digests, files, gates, layout, parallel, tables
     from segtrace.config import load
     from segtrace.errors import SegtraceError, raise_all
@@ -54,7 +54,8 @@ def run(arguments: argparse.Namespace) -> None:
         )
         for case in left_out:
             print(f"left out {case}: {data.exclude[case]}")
-        by_rule = _left_out_by_reader(datasets.reader(reader), root, data.options)
+        rule = getattr(datasets.reader(reader), "left_out", None)
+        by_rule = _say_left_out(rule(root, data.options)) if rule else {}
         jobs = [
             build.Job(
                 dataset=name,
@@ -119,12 +120,11 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{name}: {len(rows)} cases, {len(results)} expectations met; pages: {docs}/index.html")
 
 
-def _left_out_by_reader(reader: ModuleType, root: Path, options: Mapping[str, Any]) -> dict[str, int]:
-    """Reason → number of the images that the reader leaves out by rule; their ids are printed."""
+def _say_left_out(cases: Mapping[str, str]) -> dict[str, int]:
+    """Print the ids of the images that a reader leaves out by rule (id → reason); reason → their number."""
     reasons: dict[str, list[str]] = {}
-    if hasattr(reader, "left_out"):
-        for case, reason in sorted(reader.left_out(root, options).items()):
-            reasons.setdefault(reason, []).append(case)
+    for case, reason in sorted(cases.items()):
+        reasons.setdefault(reason, []).append(case)
     for reason, ids in reasons.items():
         shown = ", ".join(ids[:SHOWN]) + (f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")
         print(f"left out {len(ids)} images ({reason}): {shown}")
