@@ -260,6 +260,18 @@ def test_what_is_no_archive_and_what_is_empty(tmp_path: Path, target: Path, make
         unpack(put(tmp_path, bytes(10240)), target)
 
 
+def test_a_list_that_is_published_beside_archives_is_taken_as_it_is(
+    tmp_path: Path, target: Path, make_zip: Make
+) -> None:
+    path = tmp_path / "test_list.txt"
+    path.write_bytes(b"00000001_000.png\n")
+    assert unpack(path, target).files == {path.name: (17, hashlib.sha256(path.read_bytes()).hexdigest())}
+    assert tree(target) == {"test_list.txt": b"00000001_000.png\n"}
+    packed = tmp_path / "packed.csv"  # content goes before the name
+    packed.write_bytes(make_zip(GOOD))
+    assert set(unpack(packed, None).files) == {name for name, _ in GOOD}
+
+
 def test_a_damaged_tar_header_does_not_end_the_archive_silently(
     tmp_path: Path, target: Path, make_tar: Make
 ) -> None:

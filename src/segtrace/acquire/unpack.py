@@ -1,4 +1,4 @@
-"""Unpacking archives (tar, tar.gz, zip) that come from elsewhere.
+"""Unpacking archives (tar, tar.gz, zip) that come from elsewhere; a table or list (csv, txt) is taken as it is.
 
 All members are judged before a byte is written, and every refusal of an archive is listed at once:
 absolute paths, ``..``, links, devices, pipes, names that meet, encryption, and sizes beyond the limits,
@@ -123,8 +123,12 @@ class _HeaderGuard(io.RawIOBase):
         return True
 
 
+#: Endings of the files that owners publish beside their archives.
+PLAIN = (".csv", ".txt")
+
+
 def kind_of(archive: Path) -> str:
-    """``zip``, ``tar`` or ``tar.gz``, by content; raise :class:`SegtraceError` for anything else."""
+    """``zip``, ``tar`` or ``tar.gz``, by content, or ``plain`` by name; raise :class:`SegtraceError` for anything else."""
     with archive.open("rb") as handle:
         start = handle.read(1024)
     if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
@@ -133,6 +137,8 @@ def kind_of(archive: Path) -> str:
         return "tar.gz"
     if start[257:262] == b"ustar" or _old_tar(start[:512]):
         return "tar"
+    if archive.suffix.lower() in PLAIN:
+        return "plain"
     raise SegtraceError(
         f"{archive}: neither tar, tar.gz nor zip: {archive.stat().st_size} bytes that start with {start[:16]!r}"
     )
@@ -165,7 +171,7 @@ def unpack(
     archive and for too little space on the disk. On an error the caller drops ``target``.
     """
     kind = kind_of(archive)
-    opened = _open_zip if kind == "zip" else _open_tar
+    opened = {"zip": _open_zip, "plain": _open_plain}.get(kind, _open_tar)
     taken = Names() if names is None else names
     try:
         with opened(archive, kind) as (rows, read):
@@ -314,6 +320,11 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
         except (UnicodeEncodeError, UnicodeDecodeError):
             return name
     return name
+
+
+@contextmanager
+def _open_plain(archive: Path, kind: str) -> Iterator[tuple[Rows, Read]]:
+    yield iter([(archive.name, archive.stat().st_size, "file", "", archive)]), lambda path: path.open("rb")
 
 
 @contextmanager

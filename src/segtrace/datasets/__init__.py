@@ -7,7 +7,9 @@ A reader maps a published layout to cases and knows its traps; everything after 
 * ``read_label(root, case, options) -> (sitk.Image, notes)``: whole-numbered labels 0..n on the image's
   grid, and notes on anything that had to be decided,
 
-and an embedded one ``generate(root, options)``. Only the module that is asked for is imported.
+and an embedded one ``generate(root, options)``. A reader that leaves published images out by rule, such as those
+without a mask, says which: ``left_out(root, options) -> dict[str, str]``, id → reason. Only the module that is
+asked for is imported.
 """
 
 import importlib

@@ -23,28 +23,35 @@ def read_grey(path: Path) -> np.ndarray:
 
 
 def read_mask(
-    path: Path, *, image: Path | None, greys: Literal["error", "threshold"] = "error"
+    path: Path, *, image: Path, greys: Literal["error", "threshold"] = "error"
 ) -> tuple[np.ndarray, list[str]]:
     """A mask as bool (H, W), and notes on what had to be decided.
 
     Black is 0; white is 1 or the greatest value of the file's type (255, 65535). With ``greys="threshold"`` a
     mask with values between them is cut at half of the greatest value, which is noted. Raises
-    :class:`SegtraceError`, naming the file, for colours, for greys otherwise, and for another size than ``image``
-    (None: any size will do).
+    :class:`SegtraceError`, naming the file, for colours, for greys otherwise, and for another size than ``image``.
     """
+    mask, notes = read_mask_alone(path, greys=greys)
+    height, width = mask.shape
+    expected = images.picture_size(image)
+    if expected != (width, height):
+        raise SegtraceError(
+            f"{path}: has {width}x{height} and its image {expected[0]}x{expected[1]}; "
+            "mend the file, or exclude the case in the data set's YAML file"
+        )
+    return mask, notes
+
+
+def read_mask_alone(
+    path: Path, *, greys: Literal["error", "threshold"] = "error"
+) -> tuple[np.ndarray, list[str]]:
+    """:func:`read_mask` for a mask of any size."""
     pixels = images.read_picture(path)
     if pixels.ndim == 3:
         colours = _colours(pixels)
         if (colours != colours[..., :1]).any():
             raise SegtraceError(f"{path}: a mask with colours; its red, green and blue must be equal")
         pixels = colours[..., 0]
-    height, width = pixels.shape
-    expected = (width, height) if image is None else images.picture_size(image)
-    if expected != (width, height):
-        raise SegtraceError(
-            f"{path}: has {width}x{height} and its image {expected[0]}x{expected[1]}; "
-            "mend the file, or exclude the case in the data set's YAML file"
-        )
     values, white = np.unique(pixels), int(np.iinfo(pixels.dtype).max)
     if set(values.tolist()) <= {0, 1} or set(values.tolist()) <= {0, white}:
         return pixels > 0, []

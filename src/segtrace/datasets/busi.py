@@ -16,7 +16,7 @@ import SimpleITK as sitk
 
 from segtrace import images
 from segtrace.datasets import REFETCH, Case, check_options
-from segtrace.datasets._pictures import read_grey, read_mask
+from segtrace.datasets._pictures import read_grey, read_mask, read_mask_alone
 from segtrace.errors import SegtraceError, raise_all
 
 FOLDER = "Dataset_BUSI_with_GT"
@@ -87,7 +87,7 @@ def read_label(root: Path, case: Case, options: Mapping[str, Any]) -> tuple[sitk
         )
     union, notes = read_mask(root / case.labels[0], image=root / case.images[0])
     for file in case.labels[1:]:
-        further, _ = read_mask(root / file, image=None)
+        further, _ = read_mask_alone(root / file)
         if further.shape != union.shape:
             sizes = (
                 f"{further.shape[1]}x{further.shape[0]} and the first mask {union.shape[1]}x{union.shape[0]}"

@@ -2,8 +2,13 @@
 
 import argparse
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from segtrace.options import at_least_one
+
+#: Ids of images that a reader leaves out, as printed one by one.
+SHOWN = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +54,8 @@ def run(arguments: argparse.Namespace) -> None:
         )
         for case in left_out:
             print(f"left out {case}: {data.exclude[case]}")
+        rule = getattr(datasets.reader(reader), "left_out", None)
+        by_rule = _say_left_out(rule(root, data.options)) if rule else {}
         jobs = [
             build.Job(
                 dataset=name,
@@ -106,5 +113,19 @@ def run(arguments: argparse.Namespace) -> None:
         )
         tables.write("cases", rows, layout.cases(name))
         files.write_json(folder / "gate.json", gates.to_json(results, title=title))
-        record.write(job, made, notes={"left_out": left_out} if left_out else None)
+        notes: dict[str, Any] = {"left_out": left_out} if left_out else {}
+        if by_rule:
+            notes["left_out_by_reader"] = by_rule
+        record.write(job, made, notes=notes or None)
     print(f"{name}: {len(rows)} cases, {len(results)} expectations met; pages: {docs}/index.html")
+
+
+def _say_left_out(cases: Mapping[str, str]) -> dict[str, int]:
+    """Print the ids of the images that a reader leaves out by rule (id → reason); reason → their number."""
+    reasons: dict[str, list[str]] = {}
+    for case, reason in sorted(cases.items()):
+        reasons.setdefault(reason, []).append(case)
+    for reason, ids in reasons.items():
+        shown = ", ".join(ids[:SHOWN]) + (f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")
+        print(f"left out {len(ids)} images ({reason}): {shown}")
+    return {reason: len(ids) for reason, ids in reasons.items()}
