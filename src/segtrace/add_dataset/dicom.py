@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from segtrace.add_dataset import dicom_headers
-from segtrace.add_dataset.dicom_headers import Found, Mask, Slice
+from segtrace.add_dataset.dicom_headers import Found, Slice
+from segtrace.add_dataset.dicom_masks import Mask
 from segtrace.add_dataset.proposal import Proposal
 from segtrace.errors import SegtraceError, raise_all
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from segtrace.datasets import _dicom_objects, _dicom_rtstruct, _dicom_seg
+from segtrace.add_dataset import dicom_masks
+from segtrace.add_dataset.dicom_masks import Mask
+from segtrace.datasets import _dicom_objects
 from segtrace.errors import SegtraceError
 from segtrace.files import sha256_file
 
@@ -53,21 +55,6 @@ class Slice:
     size: tuple[int, int]
     orientation: tuple[float, ...]
     position: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Mask:
-    """A segmentation (``seg``) or structure set (``rtstruct``) and what it says it belongs to."""
-
-    path: Path
-    kind: str
-    patient: str
-    instance: str
-    series: frozenset[str]
-    instances: frozenset[str]
-    frames_of_reference: frozenset[str]
-    structures: tuple[str, ...]
-    fractional: bool
 
 
 @dataclass
@@ -122,7 +109,8 @@ def _file(path: Path, found: Found, seen: dict[str, Path]) -> None:
         patient = str(header.get("PatientID") or "").strip()
         if kind in SEGMENTATIONS or kind == CONTOURS:
             if _first(path, instance, seen):
-                found.masks.append(_mask(path, "rtstruct" if kind == CONTOURS else "seg", patient, instance))
+                drawn_as = "rtstruct" if kind == CONTOURS else "seg"
+                found.masks.append(dicom_masks.read(path, drawn_as, patient=patient))
             return
         if "Rows" not in header or not header.get("ImagePositionPatient"):
             if int(header.get("NumberOfFrames") or 1) > 1 or "Rows" in header:
@@ -131,6 +119,11 @@ def _file(path: Path, found: Found, seen: dict[str, Path]) -> None:
         if int(header.get("NumberOfFrames") or 1) > 1:
             found.problems.append(
                 f"{path}: several frames in one file; left out: convert it to a file a slice"
+            )
+            return
+        if not getattr(header, "preamble", None):
+            found.problems.append(
+                f"{path}: lacks the 132 bytes with which a DICOM file starts; left out: save it anew"
             )
             return
         if not _first(path, instance, seen):
@@ -175,68 +168,6 @@ def names_a_patient(structure: str, identifiers: set[str]) -> bool:
     return any(
         word in identifiers or any(len(other) > 4 and other in word for other in identifiers)
         for word in _words([structure])
-    )
-
-
-# --- masks and what they belong to --------------------------------------------------------------------
-
-
-def _mask(path: Path, kind: str, patient: str, instance: str) -> Mask:
-    with _dicom_objects.opened(path) as header:
-        references = _of_contours(header) if kind == "rtstruct" else _of_segments(header)
-        module = _dicom_rtstruct if kind == "rtstruct" else _dicom_seg
-        return Mask(
-            path,
-            kind,
-            patient,
-            instance,
-            *(frozenset(str(value) for value in part if value) for part in references),
-            structures=tuple(sorted(module.present(header))),
-            fractional=header.get("SegmentationType") == "FRACTIONAL",
-        )
-
-
-def _items(header: Any, *names: str) -> list[Any]:
-    """The items at the end of a path of sequences."""
-    level = [header]
-    for name in names:
-        level = [item for one in level for item in one.get(name) or []]
-    return level
-
-
-def _of_segments(header: Any) -> tuple[list[Any], list[Any], list[Any]]:
-    """Series, instances and frame of reference that a segmentation names."""
-    series = _items(header, "ReferencedSeriesSequence")
-    per_frame = _items(header, "PerFrameFunctionalGroupsSequence") + _items(
-        header, "SharedFunctionalGroupsSequence"
-    )
-    sources = [i for one in per_frame for i in _items(one, "DerivationImageSequence", "SourceImageSequence")]
-    sources += _items(header, "SourceImageSequence")
-    sources += _items(header, "ReferencedSeriesSequence", "ReferencedInstanceSequence")
-    return (
-        [one.get("SeriesInstanceUID") for one in series],
-        [one.get("ReferencedSOPInstanceUID") for one in sources],
-        [header.get("FrameOfReferenceUID")],
-    )
-
-
-def _of_contours(header: Any) -> tuple[list[Any], list[Any], list[Any]]:
-    """Series, instances and frames of reference that a structure set names."""
-    frames = _items(header, "ReferencedFrameOfReferenceSequence")
-    series = _items(
-        header,
-        "ReferencedFrameOfReferenceSequence",
-        "RTReferencedStudySequence",
-        "RTReferencedSeriesSequence",
-    )
-    sources = [item for one in series for item in _items(one, "ContourImageSequence")]
-    sources += _items(header, "ROIContourSequence", "ContourSequence", "ContourImageSequence")
-    regions = _items(header, "StructureSetROISequence")
-    return (
-        [one.get("SeriesInstanceUID") for one in series],
-        [one.get("ReferencedSOPInstanceUID") for one in sources],
-        [one.get("FrameOfReferenceUID") for one in frames]
-        + [one.get("ReferencedFrameOfReferenceUID") for one in regions],
     )
 
 

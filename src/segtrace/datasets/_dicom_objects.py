@@ -62,9 +62,10 @@ def check_frame_of_reference(path: Path, own: object, image: str, *, what: str) 
 
 
 def indices(points_mm: np.ndarray, grid: Grid) -> np.ndarray:
-    """Points (N, 3), world (x, y, z) in mm, as (N, 3) fractional voxel indices (x, y, z), rounded to a millionth.
+    """Points (N, 3), world (x, y, z) in mm, as (N, 3) fractional voxel indices (x, y, z), rounded to a thousandth.
 
-    Rounding keeps a point that lies on a voxel's centre there: a digit lost must not move an outline by a voxel.
+    Rounding keeps a point that lies on a voxel's centre there: positions are written in decimals, and the last one
+    must not decide whether the voxel is inside.
     """
     moved = np.asarray(points_mm, float) - np.asarray(grid.origin_mm)
-    return np.round(np.linalg.solve(grid.matrix(), moved.T).T, 6)
+    return np.round(np.linalg.solve(grid.matrix(), moved.T).T, 3)
