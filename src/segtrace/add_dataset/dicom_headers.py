@@ -19,6 +19,7 @@ from segtrace.errors import SegtraceError
 from segtrace.files import sha256_file
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+DIRECTORY = "1.2.840.10008.1.3.10"  # DICOMDIR, which lists files that are found anyway
 CONTOURS = "1.2.840.10008.5.1.4.1.1.481.3"
 _TAGS = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "PatientName",
@@ -104,7 +105,9 @@ def _file(path: Path, found: Found, seen: dict[str, Path]) -> None:
         found.identifiers |= set(_words(header.get(tag) for tag in _IDENTIFIERS))
         kind = str(header.get("SOPClassUID") or "")
         if not kind:
-            return  # a DICOMDIR, which lists files that are found anyway
+            if header.file_meta.get("MediaStorageSOPClassUID") != DIRECTORY:
+                found.problems.append(f"{path}: damaged DICOM file; left out: fetch it again")
+            return
         instance = str(header.get("SOPInstanceUID") or "")
         patient = str(header.get("PatientID") or "").strip()
         if kind in SEGMENTATIONS or kind == CONTOURS:
