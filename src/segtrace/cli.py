@@ -44,7 +44,10 @@ TRUST = {
         "after git checkout, or git clone and dvc pull: make Snakemake agree with what is there",
     ),
     "pin": ("segtrace.trace.pin", "write data/raw/NAME.dvc: pin a data set's raw files with DVC"),
-    "export": ("segtrace.trace.export.command", "pack an experiment as a Workflow Run RO-Crate"),
+    "export": (
+        "segtrace.trace.export.command",
+        "pack an experiment as a Workflow Run RO-Crate, or a data set for nnU-Net",
+    ),
     "doctor": (
         "segtrace.trace.doctor.command",
         "look at this machine and say what would give trouble",

@@ -1,4 +1,4 @@
-"""``segtrace export --ro-crate EXPERIMENT``: pack a finished experiment for an archive."""
+"""``segtrace export``: ``--ro-crate EXPERIMENT`` for an archive, ``--nnunet DATASET`` for nnU-Net."""
 
 import argparse
 import re
@@ -26,9 +26,16 @@ _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_experiment(parser)
-    parser.add_argument(
-        "--ro-crate", action="store_true", required=True, help="as a Workflow Run RO-Crate (the only form)"
+    form = parser.add_mutually_exclusive_group(required=True)
+    form.add_argument("--ro-crate", action="store_true", help="an experiment as a Workflow Run RO-Crate")
+    form.add_argument(
+        "--nnunet",
+        action="store_true",
+        help="a data set (its name instead of an experiment's) for nnU-Net v2",
     )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="nnU-Net: the folder for Dataset501_NAME")
+    parser.add_argument("--protocol", help="nnU-Net: test cases and folds as this protocol has them")
+    parser.add_argument("--number", type=int, help="nnU-Net: the data set's number (default: 501)")
     parser.add_argument(
         "--to",
         type=Path,
@@ -54,6 +61,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises :class:`SegtraceError` where one of these fails; then nothing is left at the place given by ``--to``.
     """
+    if arguments.nnunet:
+        _run_nnunet(arguments)
+        return
+    refuse_foreign(arguments, ("output", "protocol", "number"), form="--ro-crate")
     from segtrace.config import load
     from segtrace.trace.export import crate
     from segtrace.trace.export.parts import parts
@@ -84,6 +95,44 @@ def run(arguments: argparse.Namespace) -> None:
             f"({data.licence})",
             flush=True,
         )
+
+
+def _run_nnunet(arguments: argparse.Namespace) -> None:
+    """Write an indexed data set for nnU-Net. Nothing is left where a case fails."""
+    from segtrace.config import load
+    from segtrace.trace.export import nnunet
+
+    foreign = ("to", "extras", "date", "author", "orcid", "budget", "seeds")
+    refuse_foreign(arguments, foreign, form="--nnunet")
+    name, protocol = arguments.experiment, arguments.protocol
+    if arguments.output is None:
+        raise SegtraceError("--nnunet needs --output DIR, such as the folder that nnUNet_raw names")
+    data = load.dataset(name)
+    number = 501 if arguments.number is None else arguments.number
+    target = nnunet.target_of(name, arguments.output, number)
+    nnunet.refuse_broken(name, load.main_config({}), protocol=protocol)
+    with _hidden(target) as folder:
+        chosen = nnunet.plan(name, folder, protocol=protocol)
+        nnunet.write(folder, chosen, label=f"export {name}")
+        folder.replace(target)
+    left = f", {chosen.left_out} not in the protocol" if chosen.left_out else ""
+    training = chosen.content["numTraining"]
+    print(f"{target}: {training} training and {len(chosen.works) - training} test cases{left}", flush=True)
+    if chosen.splits is not None:
+        print(
+            f"nnU-Net reads its folds from its folder of preprocessed data: copy {target}/splits_final.json to "
+            f"$nnUNet_preprocessed/{target.name}/ once it has preprocessed",
+            flush=True,
+        )
+    if not data.redistribution:
+        print(f"{data.title}: do not hand these files on; its licence: {data.licence}", flush=True)
+
+
+def refuse_foreign(arguments: argparse.Namespace, keys: tuple[str, ...], *, form: str) -> None:
+    """Raise :class:`SegtraceError` for options that belong to the other form of export."""
+    given = ["--with" if key == "extras" else f"--{key}" for key in keys if getattr(arguments, key)]
+    if given:
+        raise SegtraceError(f"{', '.join(given)} does not go with {form}; leave it out")
 
 
 def extras_of(text: str) -> set[str]:
