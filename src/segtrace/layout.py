@@ -126,6 +126,11 @@ def split(dataset: str, protocol: str) -> Path:
     return Path("data/splits") / dataset / f"{protocol}.csv"
 
 
+def kept_split(name: str) -> Path:
+    """A committed split table, whose cases a protocol keeps where they are."""
+    return Path("config/datasets") / name
+
+
 def run(name: str | RunName) -> Path:
     """Checkpoints, history and ``run.json`` of a run."""
     return Path("checkpoints") / str(name)

@@ -74,6 +74,7 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
             "subject": _text(),
             "group": _text(empty=True),
             "side": _text(empty=True),
+            "duplicate_group": _text(_NAME),  # its near-duplicates' component; a case without any is its own
             "images": _text(_JSON),  # list of files relative to the data set's folder
             "labels": _text(_JSON),
             "image_sha256": _text(_HEX64),  # of the files' bytes, in order
@@ -135,7 +136,7 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
         {
             "case": _text(_NAME),
             "subject": _text(),
-            "cluster": _text(),  # subjects joined by identical images: never divided between sides
+            "cluster": _text(),  # subjects joined by duplicates: never divided between sides
             "fold": _whole(),
             "role": _text(_ROLE),
         },

@@ -190,6 +190,7 @@ class Project:
                     "subject": f"s{i}",
                     "group": "",
                     "side": "",
+                    "duplicate_group": case,
                     "images": "[]",
                     "labels": "[]",
                     "image_sha256": "a" * 64,

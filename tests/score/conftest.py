@@ -70,6 +70,7 @@ class Project:
             "subject": case,
             "group": "",
             "side": "",
+            "duplicate_group": case,
             "images": json.dumps([name]),
             "labels": json.dumps([name]),
             "image_sha256": sha256,

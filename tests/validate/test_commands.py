@@ -173,7 +173,9 @@ def test_a_subject_on_two_sides_is_refused_unless_published(project, capfd):
     assert "subject v0004 lies in" in text
     assert not layout.split(NAME, "last").exists()
     path = Path("config/datasets") / f"{NAME}.yaml"
-    path.write_text(path.read_text().replace("kind: last_n", "kind: last_n\n    published: true"))
+    path.write_text(
+        path.read_text().replace("kind: last_n", "kind: last_n\n    published: true\n    source: here")
+    )
     assert run("split", NAME, "last") == 0
     assert "warning: " in capfd.readouterr().out
     record = json.loads(Path(f"{layout.split(NAME, 'last')}.prov.json").read_text())

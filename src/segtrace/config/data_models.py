@@ -1,17 +1,18 @@
 """``config/datasets``: data sets, their recipes, protocols and gates."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import (
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
 )
 
-from segtrace.config.types import Fraction, Model, Range, WholeRange
+from segtrace.config.protocol_models import NESTED
+from segtrace.config.protocol_models import Protocol as Protocol
+from segtrace.config.types import Model, Range, WholeRange
 
 
 class Source(Model):
@@ -65,46 +66,6 @@ class Recipe(Model):
         if self.spacing_mm is not None and self.size is not None:
             raise ValueError("give spacing_mm or size, not both")
         return self
-
-
-class Protocol(Model):
-    """How cases become folds and roles."""
-
-    kind: Literal["last_n", "k_fold", "grouped_random"]
-    source: str = ""
-    published: bool = False
-    """A published protocol is followed even where it lets near-identical cases on both sides; tables say so."""
-    groups: list[str] | None = None
-    """Use only cases whose ``group`` is one of these (for example benign and malignant)."""
-    test_cases: PositiveInt | None = None
-    validation_cases: NonNegativeInt | None = None
-    shuffle_seed: NonNegativeInt | None = None
-    """``last_n``: the last ``test_cases`` of the sorted cases are the test set; the others, shuffled by
-    Python's ``random.Random(shuffle_seed)``, give the last ``validation_cases`` to validation."""
-    folds: int | None = None
-    """``k_fold``: fold k tests on part k."""
-    test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
-    validation_fraction: Fraction | None = None
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _complete(self) -> "Protocol":
-        needed = {
-            "last_n": ("test_cases", "validation_cases", "shuffle_seed"),
-            "k_fold": ("folds", "validation_fraction"),
-            "grouped_random": ("test_fraction", "validation_fraction"),
-        }[self.kind]
-        missing = [key for key in needed if getattr(self, key) is None]
-        if missing:
-            raise ValueError(f"a protocol of kind {self.kind} needs {', '.join(missing)}")
-        if self.folds is not None and self.folds < 2:
-            raise ValueError(f"folds is {self.folds}, needs at least 2")
-        return self
-
-    @property
-    def fold_count(self) -> int:
-        """Number of folds: 1 but for ``k_fold``."""
-        return self.folds or 1
 
 
 class Gate(Model):
@@ -162,7 +123,7 @@ class Dataset(Model):
     """Number of batches in which ``prepare`` works."""
     gate: Gate = Gate()
     recipes: dict[str, Recipe]
-    protocols: dict[str, Protocol]
+    protocols: dict[str, Protocol] = NESTED
     notes: list[str] = []
 
     @property

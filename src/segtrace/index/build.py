@@ -135,6 +135,7 @@ def _describe(job: Job) -> tuple[dict[str, Any], list[str]]:
         "subject": case.subject,
         "group": case.group,
         "side": case.side,
+        "duplicate_group": case.case,
         "images": json.dumps(list(case.images)),
         "labels": json.dumps(list(case.labels)),
         "image_sha256": image_sha256,

@@ -15,6 +15,7 @@ from typing import Any
 from segtrace import digests, layout
 from segtrace.config import load, models, runs
 from segtrace.errors import SegtraceError
+from segtrace.files import sha256_file
 from segtrace.seen import tree_sums
 from segtrace.trace import jobs
 from segtrace.trace.jobs import Job
@@ -36,6 +37,8 @@ COLUMNS = {
     "split": ("case", "fold", "role"),
     "predict": ("case", "file", "sha256"),
 }
+#: What a split is made from, of the rows of ``cases``.
+DIVIDED = ("case", "digest", "subject", "group", "side", "pixels_sha256", "duplicate_group", "voxels")
 #: What the index and the gate read of a data set's configuration.
 INDEXED = ("dimensions", "labels", "channels", "options", "exclude", "gate", "spacing_known")
 
@@ -115,7 +118,7 @@ def _readers(job: Job) -> dict[str, Callable[[Job, models.Config], Any]]:
         case "validate":
             return {"cases": _cases, "prepared": _batches}
         case "split":
-            return {"cases": _cases}
+            return {"cases": _divided}
         case "train":
             return {"arrays": _arrays}
         case "predict":
@@ -148,6 +151,11 @@ def _batch(job: Job, _: models.Config) -> str:
 
 def _cases(job: Job, _: models.Config) -> str:
     return digests.digest([*case_digests(jobs.dataset_of(job)).items()])
+
+
+def _divided(job: Job, _: models.Config) -> str:
+    table = rows(layout.cases(jobs.dataset_of(job)))
+    return digests.digest([[row.get(column) for column in DIVIDED] for row in table])
 
 
 def _batches(job: Job, config: models.Config) -> str:
@@ -257,7 +265,8 @@ def configuration(job: Job, config: models.Config) -> Any:
             protocol: models.Protocol = load.part(
                 parts[0], "protocol", load.dataset(parts[0]).protocols, parts[1]
             )
-            return protocol.model_dump(mode="json", exclude={"source"})
+            shown = protocol.model_dump(mode="json", exclude={"source"})
+            return {"protocol": shown, "kept": _kept(protocol), **_keys(parts[0], ("labels",))}
         case "train":
             return runs.resolve(
                 jobs.run_of(job), threads=config.training_threads, determinism=config.determinism
@@ -274,6 +283,14 @@ def configuration(job: Job, config: models.Config) -> Any:
         case "overview":
             return {"experiments": list(config.experiments)}
     raise ValueError(f"no phase {job.phase!r}")
+
+
+def _kept(protocol: models.Protocol) -> str | None:
+    """SHA-256 of the split table that a protocol keeps; 'absent' where there is none."""
+    if protocol.keep is None:
+        return None
+    path = layout.kept_split(protocol.keep)
+    return sha256_file(path) if path.is_file() else "absent"
 
 
 def _keys(dataset: str, keys: Iterable[str]) -> dict[str, Any]:
