@@ -12,7 +12,6 @@ from segtrace.errors import SegtraceError
 from segtrace.split import clusters, draws
 from split_helpers import LABELS, assign, cases_of, grouped, k_fold, last_n, many, roles, row
 
-
 LAW = settings(max_examples=50, deadline=None)
 
 

@@ -148,7 +148,9 @@ def _check_layout(
             f"{reason}\nNothing was kept but the archives. Fetch the right ones, or unpack and mend them in "
             f"{places.tree} by hand, and run the same command again."
         ) from None
-    print(f"{name}: no checksum is published for {', '.join(unknown)}; the layout is right: {len(cases)} cases")
+    print(
+        f"{name}: no checksum is published for {', '.join(unknown)}; the layout is right: {len(cases)} cases"
+    )
 
 
 def _check_archives(receipt: dict[str, Any], data: "models.Dataset", places: "place.Places") -> None:
