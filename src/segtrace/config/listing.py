@@ -76,7 +76,7 @@ def text_of(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _cell(value: Any, limit: int = 62) -> str:
+def _cell(value: Any, limit: int = 44) -> str:
     text = "" if value is None else str(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
