@@ -134,6 +134,6 @@ def test_part_archive_of_the_mirror_from_archive_to_index(
     for row in rows:
         lung = json.loads(row["voxels"])["1"] / 512**2
         assert 0.09 < lung < 0.4, row["case"]
-    found = datasets.reader(name).cases(layout.raw(name), {})
-    with pytest.raises(SegtraceError, match=r"^index lung_segmentation: 100 problems\n"):
+    found = datasets.reader(name).cases(layout.raw(name), {})[::10]
+    with pytest.raises(SegtraceError, match=r"^index lung_segmentation: 10 problems\n"):
         raw_folders.index(name, layout.raw(name), found, {"grey_masks": "error"})
