@@ -84,6 +84,10 @@ def mixed(tmp_path: Path) -> Path:
     del report.Rows, report.Columns, report.ImagePositionPatient
     report.SOPClassUID, report.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.88.11", objects.uid("report")
     report.save_as(folder / "report")
+    dose = pydicom.dcmread(third[0])
+    dose.SOPClassUID, dose.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.481.2", objects.uid("dose")
+    dose.NumberOfFrames = 2
+    dose.save_as(folder / "dose")
     files = FileSet()
     files.add(first[0])
     files.write(tmp_path / "set")

@@ -370,7 +370,8 @@ def test_an_orcid_is_checked_by_its_last_digit() -> None:
 
 def test_an_orcid_needs_an_author(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "git", lambda *words: None)
-    given = dict.fromkeys(("budget", "seeds", "author")) | {"extras": "", "orcid": "0000-0002-1825-0097"}
+    absent = ("budget", "seeds", "author", "nnunet", "output", "protocol", "number")
+    given = dict.fromkeys(absent) | {"extras": "", "orcid": "0000-0002-1825-0097"}
     with pytest.raises(SegtraceError, match="give --author"):
         command.run(Namespace(experiment="tiny", to=tmp_path / "x", date="2026-01-02", **given))
 

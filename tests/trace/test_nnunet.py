@@ -243,3 +243,10 @@ def test_labels_that_nnunet_takes_otherwise_are_refused() -> None:
         nnunet._description("x", data, training=1, ending=".png")
     fine = nnunet._description("x", data.model_copy(update={"labels": {1: "a"}}), training=1, ending=".png")
     assert fine["channel_names"] == {"0": "CT"}
+
+
+def test_options_of_the_other_form_are_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["export", "--ro-crate", "demo_2d", "--protocol", "random"]) == 1
+    assert "--protocol does not go with --ro-crate" in capsys.readouterr().err
+    with pytest.raises(SystemExit):  # neither form
+        cli.main(["export", "demo_2d"])

@@ -19,6 +19,7 @@ from segtrace.errors import SegtraceError
 from segtrace.files import sha256_file
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+DOSE = "1.2.840.10008.5.1.4.1.1.481.2"  # lies in the patient as an image does, and is none
 DIRECTORY = "1.2.840.10008.1.3.10"  # DICOMDIR, which lists files that are found anyway
 CONTOURS = "1.2.840.10008.5.1.4.1.1.481.3"
 _TAGS = (
@@ -114,6 +115,8 @@ def _file(path: Path, found: Found, seen: dict[str, Path]) -> None:
             if _first(path, instance, seen):
                 drawn_as = "rtstruct" if kind == CONTOURS else "seg"
                 found.masks.append(dicom_masks.read(path, drawn_as, patient=patient))
+            return
+        if kind == DOSE:
             return
         if "Rows" not in header or not header.get("ImagePositionPatient"):
             if int(header.get("NumberOfFrames") or 1) > 1 or "Rows" in header:
