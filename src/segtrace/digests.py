@@ -64,6 +64,8 @@ DECISIVE = (
     "einops",
     "safetensors",
     "pandas",
+    "pydicom",
+    "highdicom",
 )
 
 

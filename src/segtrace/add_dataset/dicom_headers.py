@@ -78,6 +78,12 @@ def looks_like(path: Path) -> bool:
     return start[128:] == b"DICM" or (start[:2] in (b"\x08\0", b"\x02\0") and start[3:4] == b"\0")
 
 
+def _modality(value: object) -> str:
+    """The defined term of a modality; anything else in its place could be a name."""
+    text = str(value or "")
+    return text if re.fullmatch(r"[A-Z]{2,8}", text) else "unknown"
+
+
 def scan(folder: Path) -> Found:
     """Every DICOM file below ``folder``. Hidden files, DICOMDIR and what is no DICOM are passed over."""
     found, seen, others = Found(), dict[str, Path](), []
@@ -139,7 +145,7 @@ def _file(path: Path, found: Found, seen: dict[str, Path]) -> None:
             Series(
                 patient or str(header.get("StudyInstanceUID") or ""),
                 not patient,
-                str(header.get("Modality") or ""),
+                _modality(header.get("Modality")),
             ),
         )
         series.slices.append(

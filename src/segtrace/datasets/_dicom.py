@@ -119,8 +119,8 @@ def _read(path: Path) -> _Slice:
     except pydicom.errors.InvalidDicomError:
         raise SegtraceError(f"{path}: not a DICOM file (no 'DICM' after 128 bytes); {REMEDY}") from None
     except Exception as error:  # damaged bytes make the library raise anything
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise SegtraceError(f"{path}: damaged DICOM file ({reason}); {REMEDY}") from None
+        # the library's text may quote a value of the header, so only its kind is passed on
+        raise SegtraceError(f"{path}: damaged DICOM file ({type(error).__name__}); {REMEDY}") from None
 
 
 def _slice(path: Path, header: Any) -> _Slice:
