@@ -10,8 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from segtrace.config.protocol_models import NESTED
-from segtrace.config.protocol_models import Protocol as Protocol
+from segtrace.config.protocol_models import NESTED, Protocol
 from segtrace.config.types import Fraction, Model, Range, WholeRange
 
 
