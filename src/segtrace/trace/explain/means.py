@@ -130,7 +130,8 @@ def _split(begun: Start, facts: Facts, experiment: str, *, table: Any, path: tup
     for key in [path] if path else [(name,) for name in table]:
         value = table if path else table[key[0]]
         begun.compare(".".join(("split", *key)), table=value, again=again.get(key[0]))
-    need(begun.needs, jobs.of_file(gate), (), "")
+    for row in facts.rows(layout.split(*jobs.of_file(gate).name.split("/"))):
+        need(begun.needs, jobs.of_file(gate), (row["case"],), row["fold"])
     begun.how.append(_COPIED.format(gate))
 
 
