@@ -228,3 +228,22 @@ def case_values(
             )
         )
     return result
+
+
+def split_summary(gate: Mapping[str, Any], *, folds: Container[int]) -> dict[str, Any]:
+    """What an experiment's tables say of its split: its name, in words, whether published, leaks in ``folds``.
+
+    ``gate`` is the content of the split's ``gate.json``. ``shared`` counts the scored cases of which a copy or
+    another image of the subject trains. Empty where the content is none of a split.
+    """
+    told = gate.get("split")
+    if not isinstance(told, Mapping):
+        return {}
+    chosen = [entry for fold, entry in enumerate(told["folds"]) if fold in folds]
+    return {
+        "protocol": told["protocol"],
+        "words": told["words"],
+        "published": "yes" if told["published"] else "no",
+        "leaks": sum(entry["leaks"] for entry in chosen),
+        "shared": sum(entry["shared"] for entry in chosen),
+    }

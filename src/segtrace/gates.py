@@ -56,6 +56,20 @@ def mean_between(name: str, column: str, low: float, high: float) -> Expectation
     )
 
 
+def sum_between(name: str, column: str, low: float, high: float) -> Expectation:
+    """The sum of ``column`` lies in [low, high]: with 0 and 1 in the column, a number of cases."""
+    return Expectation(
+        name, "expect_column_sum_to_be_between", {"column": column, "min_value": low, "max_value": high}
+    )
+
+
+def one_of(name: str, column: str, values: Sequence[str]) -> Expectation:
+    """Every value of ``column`` is one of ``values``."""
+    return Expectation(
+        name, "expect_column_values_to_be_in_set", {"column": column, "value_set": list(values)}
+    )
+
+
 def row_count(name: str, low: int, high: int) -> Expectation:
     """The table has between ``low`` and ``high`` rows."""
     return Expectation(name, "expect_table_row_count_to_be_between", {"min_value": low, "max_value": high})
@@ -204,7 +218,8 @@ def describe(result: Result) -> str:
     """One line on a result: what was expected and what was found."""
     ends = [result.expected.get("min_value"), result.expected.get("max_value")]
     if ends == [None, None]:
-        wanted = "no value twice" if "column" in result.expected else str(result.expected)
+        values = result.expected.get("value_set")
+        wanted = f"one of {', '.join(values)}" if values else "no value twice"
     else:
         wanted = " to ".join("any" if end is None else f"{end:g}" for end in ends)
     if isinstance(result.observed, Mapping):

@@ -126,6 +126,11 @@ def split(dataset: str, protocol: str) -> Path:
     return Path("data/splits") / dataset / f"{protocol}.csv"
 
 
+def split_gate(dataset: str, protocol: str) -> Path:
+    """What the split is, in words and numbers, and how it was judged."""
+    return Path("data/splits") / dataset / f"{protocol}.gate.json"
+
+
 def kept_split(name: str) -> Path:
     """A committed split table, whose cases a protocol keeps where they are."""
     return Path("config/datasets") / name

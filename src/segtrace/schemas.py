@@ -219,6 +219,9 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
             "constant": _number(unknown=True),  # the best constant prediction's mean
             "seeds": _whole(1),
             "folds": _whole(1),
+            "protocol": _text(_NAME),
+            "published": _text(pa.Check.isin(["yes", "no"])),  # whether the protocol is
+            "leaks": _whole(),  # subjects and duplicates that lie on two sides, in the folds used
         },
         strict=True,
         unique=["method", "label", "metric"],

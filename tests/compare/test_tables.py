@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segtrace import layout, tables
+from segtrace import files, layout, tables
 from segtrace.aggregation import (
     DISTANCES,
     OVERLAPS,
@@ -90,7 +90,12 @@ def table(rows):
 
 def summary_of(rows, methods=("a", "b"), labels=None):
     rows = summarise(
-        table(rows), experiment="toy", budget="smoke", methods=methods, labels=labels or {1: "lesion"}
+        table(rows),
+        experiment="toy",
+        budget="smoke",
+        methods=methods,
+        labels=labels or {1: "lesion"},
+        split={"protocol": "p", "published": "no", "leaks": 0},
     )
     return {(r["method"], r["label"], r["metric"]): r for r in rows}
 
@@ -298,6 +303,9 @@ def project(tmp_path, monkeypatch) -> Path:
         path.write_text(text)
     for method in ("a", "b"):
         write_scores(method, [r for r in SCORES if r["method"] == method])
+    fold = {"train": 5, "val": 1, "test": 3, "leaks": 2, "scored": "test", "shared": 1}
+    told = {"protocol": "p", "words": "as drawn", "published": True, "folds": [fold, fold], "leaks": []}
+    files.write_json(layout.split_gate("toy", "p"), {"split": told})
     return tmp_path
 
 
@@ -322,9 +330,24 @@ def test_command_writes_checked_tables(project, capsys):
     assert list(joined.method) == ["a"] * 3 + ["b"] * 3
     metrics = json.loads((layout.results("toy") / "metrics.json").read_text())
     assert metrics["toy"]["b"]["lesion"]["dice"] == pytest.approx(2 / 3)
+    assert metrics["split"] == {
+        "protocol": "p",
+        "words": "as drawn",
+        "published": "yes",
+        "leaks": 2,  # of the fold that was run
+        "shared": 1,
+    }
+    assert set(zip(summary.protocol, summary.published, summary.leaks, strict=True)) == {("p", "yes", 2)}
     assert len(metrics["scores_sha256"][str(scores_path("a"))]) == 64
     record = json.loads((layout.results("toy") / "summary.csv.prov.json").read_text())
     assert record["phase"] == "compare"
+
+
+def test_without_the_split_there_is_no_table(project, capsys):
+    layout.split_gate("toy", "p").unlink()
+    assert main(["compare", "toy"]) == 1
+    assert "p.gate.json: no such file; make it with: segtrace split toy p" in capsys.readouterr().err
+    assert not layout.results("toy").exists() or not list(layout.results("toy").glob("*.csv"))
 
 
 def test_same_scores_give_the_same_bytes(project):

@@ -85,6 +85,7 @@ class Project:
         note: str = "Ellipses only.",
         pictures: bool = True,
         epochs: int = 3,
+        leaks: int = 0,
     ) -> None:
         self.methods, self.seeds, self.shape = methods, seeds, shape
         self.cases = [f"case_{i:03d}" for i in range(cases)]
@@ -99,7 +100,7 @@ class Project:
         for m, method in enumerate(methods):
             for seed in seeds:
                 self._run(method, seed, shift=0.6 + m + seed / 3, pictures=pictures, epochs=epochs)
-        self._data()
+        self._data(leaks)
 
     def _configuration(self, *, title: str, note: str) -> None:
         dataset = {
@@ -178,7 +179,7 @@ class Project:
             },
         )
 
-    def _data(self) -> None:
+    def _data(self, leaks: int) -> None:
         index, split = [], []
         for i, case in enumerate([*self.cases, "train_0", "train_1", "val_0"]):
             reference = self.references.get(case, next(iter(self.references.values())))
@@ -226,6 +227,28 @@ class Project:
         }
         gate = {"gate": "toy", "passed": False, "expectations": expectations}
         files.write_json(layout.index("toy") / "gate.json", gate)
+        told = {
+            "gate": "split toy/p",
+            "passed": True,
+            "expectations": {
+                "fold 0, test: fraction of the cases": {
+                    "passed": True,
+                    "expected": {"column": "test_0", "min_value": 0.25, "max_value": 0.75},
+                    "observed": 0.5,
+                }
+            },
+            "split": {
+                "protocol": "p",
+                "kind": "grouped_random",
+                "words": "random split of whole groups",
+                "published": leaks > 0,
+                "folds": [
+                    {"train": 2, "val": 1, "test": 4, "leaks": leaks, "scored": "test", "shared": leaks}
+                ],
+                "leaks": [f"fold 0: subject s{i} lies in train: a; test: <b>" for i in range(leaks)],
+            },
+        }
+        files.write_json(layout.split_gate("toy", "p"), told)
         receipt = {
             "archives": [{"archive": "toy.zip", "sha256": "9" * 64}],
             "local_edits": ["case_001.nii.gz"],

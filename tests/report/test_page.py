@@ -141,6 +141,37 @@ def test_page_says_what_was_run(built):
         assert words in page.text, words
 
 
+def test_page_says_which_split_was_used(built):
+    text = " ".join(built.page.text.split())
+    assert "protocol p , not a published one: random split of whole groups" in text
+    assert "No subject and no duplicate lies on two sides." in text
+    tables_of = [a for a in built.page.all("table") if "numbers" in a.get("class", "")]
+    assert text.count("Protocol p; no leaks") == len(tables_of)
+
+
+def test_leaks_of_a_published_split_reach_table_and_gates(make_project):
+    make_project(leaks=3)
+    text = " ".join(Page(make_page()).text.split())
+    assert "protocol p , published" in text
+    assert "3 leaks: subjects, identical images or near-duplicates lie on two sides of this split" in text
+    assert "3 of the scored cases have one in training" in text
+    assert "Protocol p, published; 3 leaks" in text
+    assert "fold 0: subject s2 lies in train: a; test: <b>" in text
+
+
+def test_gates_are_drawn_from_their_files_alone(built):
+    text = " ".join(built.page.text.split())
+    assert "Failed : 1 of 2 expectations met" in text
+    assert "Passed : 1 of 1 expectation met" in text
+    assert "fold 0, test: fraction of the cases 0.25 to 0.75 0.5 passed" in text
+    rows = built.text.index("components of nodule"), built.text.index("number of cases")
+    assert rows[0] < rows[1]  # what fails comes first
+    links = [a["href"] for a in built.page.all("a") if "gates/" in a.get("href", "")]
+    docs = ("index", "validate-r", "split-p")
+    assert links == [f"../gates/toy/{name}/index.html" for name in docs]
+    assert text.count("load scripts from public networks") == 3
+
+
 def test_page_loads_nothing(built):
     page = built.page
     for tag, attributes in page.elements:

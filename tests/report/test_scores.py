@@ -3,14 +3,14 @@
 from types import SimpleNamespace
 
 from segtrace.aggregation import CaseValue
+from segtrace.report import gates
 from segtrace.report.charts import CURVE_POINTS, thinned
-from segtrace.report.origins import _expected, _found
 from segtrace.report.scores import Results, chosen_cases, number, points
 
 
 def results(values):
     made = [CaseValue("m", case, 1, "dice", value, as_worst=case == "c") for case, value in values.items()]
-    return Results(summary=[], scores=[], values=made, notes=[])
+    return Results(summary=[], scores=[], values=made, notes=[], split={})
 
 
 SUBJECT = SimpleNamespace(methods={"m": None}, main_label=1)
@@ -48,9 +48,25 @@ def test_thinned_curves_keep_their_last_point():
 
 
 def test_gate_values_in_words():
-    assert _expected({"column": "x", "min_value": 0.0, "max_value": 0.4}) == "0 to 0.4"
-    assert _expected({"min_value": 260, "max_value": 260}) == "260"
-    assert _expected({"column": "x", "min_value": 1}) == "at least 1"
-    assert _expected({"column": "x"}) == "no value twice"
-    assert _found(0.25) == "0.25"
-    assert _found({"judged": 3, "failed": 0, "cases": []}) == "3 judged, 0 failed"
+    assert gates.expected({"column": "x", "min_value": 0.0, "max_value": 0.4}) == "0 to 0.4"
+    assert gates.expected({"min_value": 260, "max_value": 260}) == "260"
+    assert gates.expected({"column": "x", "min_value": 1}) == "at least 1"
+    assert gates.expected({"column": "x"}) == "no value twice"
+    assert gates.expected({"column": "x", "value_set": ["a", "b"]}) == "one of a, b"
+    assert gates.found(0.25) == "0.25"
+    assert gates.found({"judged": 3, "failed": 0, "cases": []}) == "3 judged, 0 failed"
+
+
+def test_a_number_is_drawn_where_it_lies_to_its_range():
+    assert gates.picture({"min_value": 0.0, "max_value": 1.0}, 0.5) == {"low": 8.3, "width": 83.4, "at": 50.0}
+    beyond = gates.picture({"min_value": 0.0, "max_value": 1.0}, 2.0)
+    assert beyond["at"] > beyond["low"] + beyond["width"]
+    assert gates.picture({"min_value": 3, "max_value": 3}, 3)["width"] == 1.0
+    assert gates.picture({"min_value": 0.0}, 0.5) is None
+    assert gates.picture({"min_value": 0, "max_value": 1}, {"judged": 3, "failed": 0, "cases": []}) is None
+
+
+def test_only_the_first_failing_cases_are_named():
+    cases = [{"case": f"c{i:02d}", "value": i} for i in range(20)]
+    text = gates.found({"judged": 50, "failed": 30, "cases": cases})
+    assert text.endswith("c11 (11) and 18 more")

@@ -97,18 +97,25 @@ def test_leaks_are_listed_with_their_cases():
     sides = {"a": "train", "b": "test", "c": "val", "d": "test", "e": "train"}
     split = [{"case": case, "fold": 0, "role": role} for case, role in sides.items()]
     image = rows[0]["pixels_sha256"][:16]
-    assert clusters.leaks(rows, split) == [
-        f"fold 0: identical image {image} lies in train: a; val: c",
-        "fold 0: near-duplicates near lie in train: e; test: d",
-        "fold 0: subject s1 lies in train: a; test: b",
-    ]
-    assert clusters.leaks(rows, [entry | {"fold": i} for i, entry in enumerate(split)]) == []
+    assert clusters.leaks(rows, split) == {
+        0: [
+            f"fold 0: identical image {image} lies in train: a; val: c",
+            "fold 0: near-duplicates near lie in train: e; test: d",
+            "fold 0: subject s1 lies in train: a; test: b",
+        ]
+    }
+    assert clusters.leaks(rows, [entry | {"fold": i} for i, entry in enumerate(split)]) == {
+        i: [] for i in range(5)
+    }
 
 
 def test_last_n_through_a_subject_is_a_leak():
-    rows = many(20, per_subject=3)
-    split = assign(rows, last_n(test_cases=4, validation_cases=2))
-    assert any("subject subject_005" in leak for leak in clusters.leaks(rows, split))
+    rows = many(20, per_subject=4)
+    split = assign(rows, last_n(test_cases=5, validation_cases=2, shuffle_seed=None))
+    assert clusters.leaks(rows, split)[0] == [
+        "fold 0: subject subject_003 lies in train: case_012; val: case_013, case_014; test: case_015"
+    ]
+    assert clusters.shared(split, "test", fold=0) == 1
 
 
 def test_size_bins_are_powers_of_four_and_do_not_move():
@@ -156,7 +163,7 @@ def test_split_laws(found, seed, stratify):
     for entry in split:
         sides.setdefault((entry["fold"], entry["cluster"]), set()).add(entry["role"])
     assert all(len(held) == 1 for held in sides.values())
-    assert clusters.leaks(rows, split) == []
+    assert not any(clusters.leaks(rows, split).values())
 
 
 @LAW
@@ -250,7 +257,7 @@ def test_kept_cases_stay_and_new_ones_fill_up(old, new, seed):
             now = roles(after, fold)
             assert all(now[case] == role for case, role in roles(before, fold).items())
             assert now["again"] == now["case_004"]
-        assert clusters.leaks(grown, after) == []
+        assert not any(clusters.leaks(grown, after).values())
 
 
 def test_kept_cases_are_completed_to_the_fraction():
@@ -271,4 +278,4 @@ def test_two_kept_cases_that_turn_out_to_be_one_subject_are_a_leak():
     split = assign(rows, grouped(), kept=kept)
     assert roles(split)[one] == "train"
     assert roles(split)[other] == "test"
-    assert clusters.leaks(rows, split) == [f"fold 0: subject same lies in train: {one}; test: {other}"]
+    assert clusters.leaks(rows, split) == {0: [f"fold 0: subject same lies in train: {one}; test: {other}"]}

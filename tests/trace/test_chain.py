@@ -141,6 +141,9 @@ def test_embedded_data_end_at_their_generator(tmp_path: Path, monkeypatch: pytes
     ("file", "row", "column"),
     [
         (SUMMARY, None, None),
+        (SUMMARY, "method=unet3d_tiny,label=mean,metric=dice", "leaks"),
+        (SUMMARY, "method=unet3d_tiny,label=mean,metric=dice", "protocol"),
+        ("results/made/metrics.json", "split.leaks", None),
         ("results/made/per_case.csv", None, None),
         ("results/made/metrics.json", None, None),
         ("results/made/metrics.json", "dynunet_tiny_3d.organ.dice", None),
@@ -156,6 +159,7 @@ def test_embedded_data_end_at_their_generator(tmp_path: Path, monkeypatch: pytes
         (f"checkpoints/{RUN}/run.json", "training.crop.size", None),
         (f"checkpoints/{RUN}/run.json", None, None),
         ("data/splits/phantom3d/random.csv", "case=c0", "role"),
+        ("data/splits/phantom3d/random.gate.json", "split.words", None),
         ("data/prepared/phantom3d/iso2/prepared.csv", "case=c1", "image_sha256"),
         ("data/prepared/phantom3d/iso2/mask_checks.csv", "2", "volume_change"),
         ("data/prepared/phantom3d/iso2/batches/000.csv", "2", None),
@@ -404,3 +408,21 @@ def test_a_page_lists_its_figures_and_tables_with_what_they_are_drawn_from(
     flip(f"checkpoints/{RUN}/weights.safetensors")
     assert cli.main(["explain", str(page)]) == 1
     assert f"train {RUN}: checkpoints/{RUN}/weights.safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "edit"),
+    [
+        (SUMMARY, (",random,no,0", ",random,no,4")),
+        ("results/made/metrics.json", ('"leaks": 0', '"leaks": 4')),
+    ],
+)
+def test_leaks_that_the_split_does_not_have_are_a_difference(
+    project: Path, file: str, edit: tuple[str, str]
+) -> None:
+    text = Path(file).read_text()
+    assert edit[0] in text
+    Path(file).write_text(text.replace(*edit))
+    found = explain(file)
+    assert not found["holds"]
+    assert any("leaks" in difference for difference in broken(found))

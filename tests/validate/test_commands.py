@@ -72,6 +72,7 @@ def test_what_the_commands_leave(finished):
     assert {name for name in found if name.endswith("gate.json")} == {
         "data/index/phantom3d/gate.json",
         "data/prepared/phantom3d/iso2/gate.json",
+        f"data/splits/{NAME}/random.gate.json",
     }
     assert (finished / "reports/gates/phantom3d/index/index.html").is_file()
     assert (finished / "reports/gates/phantom3d/validate-iso2/index.html").is_file()

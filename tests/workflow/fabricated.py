@@ -153,6 +153,20 @@ def _split() -> None:
         for n, (case, role) in enumerate(ROLES.items())
     ]
     _csv(layout.split(DATASET, PROTOCOL), rows)
+    write_json(
+        layout.split_gate(DATASET, PROTOCOL),
+        {
+            "passed": True,
+            "expectations": {"fold 0: no cluster on two sides": {"observed": 0}},
+            "split": {
+                "protocol": PROTOCOL,
+                "words": "made up",
+                "published": False,
+                "folds": [{"train": 2, "val": 1, "test": 3, "leaks": 0, "scored": "test", "shared": 0}],
+                "leaks": [],
+            },
+        },
+    )
     _record(jobs.split(DATASET, PROTOCOL))
 
 
@@ -248,7 +262,10 @@ def _compared() -> None:
     variant = runs.variant_of(load.experiment("made"))
     labels = load.dataset(DATASET).labels
     scores = compare.read_scores(wanted, variant=variant, labels=list(labels))
-    summary = compare.summarise(scores, experiment="made", budget="smoke", methods=METHODS, labels=labels)
+    split = compare.read_split(layout.split_gate(DATASET, PROTOCOL), folds={0})
+    summary = compare.summarise(
+        scores, experiment="made", budget="smoke", methods=METHODS, labels=labels, split=split
+    )
     folder = layout.results("made")
     sums = {
         str(layout.scores(run, variant)): hashlib.sha256(layout.scores(run, variant).read_bytes()).hexdigest()
@@ -256,7 +273,7 @@ def _compared() -> None:
     }
     tables.write("summary", summary, folder / "summary.csv")
     tables.write("per_case", scores, folder / "per_case.csv")
-    write_json(folder / "metrics.json", compare.metrics(summary, scores_sha256=sums))
+    write_json(folder / "metrics.json", compare.metrics(summary, split=split, scores_sha256=sums))
     _record(Job("compare", "made"))
     write_json(layout.RESULTS / "metrics.json", overview.metrics(["made"]))
     tables.write("histories", overview.histories({"made": wanted}), layout.RESULTS / "histories.csv")

@@ -235,12 +235,19 @@ def gates_of(wildcards):
 
 
 def gates_of_experiment(wildcards):
-    """The gates that the page shows: of the raw data set and of the prepared recipe."""
+    """The gates that the page shows: of the raw data set, of the prepared recipe and of the split."""
     experiment = readable(load.experiment, wildcards.experiment)
     return [
         str(layout.index(experiment.dataset) / "gate.json"),
         str(layout.prepared(experiment.dataset, experiment.recipe) / "gate.json"),
+        split_gate_of(wildcards),
     ]
+
+
+def split_gate_of(wildcards):
+    """The gate of the split that an experiment's runs are divided by: its tables say what it says."""
+    experiment = readable(load.experiment, wildcards.experiment)
+    return str(layout.split_gate(experiment.dataset, experiment.protocol))
 
 
 # --- resources --------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ rule compare:
         scores=lambda wildcards: experiment_files(
             wildcards.experiment, "scores/{run}/{variant}.csv"
         ),
+        split=split_gate_of,
     output:
         summary="results/{experiment}/summary.csv",
         cases="results/{experiment}/per_case.csv",

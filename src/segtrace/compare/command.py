@@ -40,16 +40,27 @@ def _compare(name: str, config: "Config") -> None:
     with files.hold(folder, what="compare"):
         made = record.begin(job, config)
         scores = compare.read_scores(wanted, variant=variant, labels=list(labels))
+        gate = layout.split_gate(experiment.dataset, experiment.protocol)
+        split = compare.read_split(gate, folds={run.fold for run in wanted})
         summary = compare.summarise(
-            scores, experiment=name, budget=config.budget, methods=experiment.methods, labels=labels
+            scores,
+            experiment=name,
+            budget=config.budget,
+            methods=experiment.methods,
+            labels=labels,
+            split=split,
         )
         paths = [layout.scores(run, variant) for run in wanted]
         bytes_of = {str(path): files.sha256_file(path) for path in paths}
         tables.write("per_case", scores, folder / "per_case.csv")
-        files.write_json(folder / "metrics.json", compare.metrics(summary, scores_sha256=bytes_of))
+        files.write_json(
+            folder / "metrics.json", compare.metrics(summary, split=split, scores_sha256=bytes_of)
+        )
         tables.write("summary", summary, folder / "summary.csv")
         record.write(job, made)
     print(f"{folder / 'summary.csv'}: {len(wanted)} runs, {scores['case'].nunique()} cases", flush=True)
+    kind = "published protocol" if split["published"] == "yes" else "protocol"
+    print(f"{kind} {split['protocol']}: {split['words']}; {split['leaks']} leaks", flush=True)
 
 
 def _join(config: "Config") -> None:

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pandas as pd
 
-from segtrace import layout, tables
-from segtrace.aggregation import best_constants, statistics, values_of_cells
+from segtrace import files, layout, tables
+from segtrace.aggregation import best_constants, split_summary, statistics, values_of_cells
 from segtrace.errors import SegtraceError, raise_all
 
 MEAN_NAME = "mean"
@@ -97,12 +97,18 @@ def _disagreements(scores: pd.DataFrame) -> list[str]:
 
 
 def summarise(
-    scores: pd.DataFrame, *, experiment: str, budget: str, methods: Sequence[str], labels: Mapping[int, str]
+    scores: pd.DataFrame,
+    *,
+    experiment: str,
+    budget: str,
+    methods: Sequence[str],
+    labels: Mapping[int, str],
+    split: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """Rows of the ``summary`` table: every method × label (0 is the mean of the others) × metric.
 
-    ``scores`` is a ``per_case`` table; ``labels`` maps values to names. A metric without any value
-    (millimetres of images without a physical scale) has a row with no numbers.
+    ``scores`` is a ``per_case`` table; ``labels`` maps values to names; ``split`` is from :func:`read_split`.
+    A metric without any value (millimetres of images without a physical scale) has a row with no numbers.
     """
     records = cast("list[dict[str, Any]]", scores.to_dict("records"))
     names = {0: MEAN_NAME, **labels}
@@ -120,6 +126,7 @@ def summarise(
             "constant": constants.get((label, metric)),
             "seeds": int(runs[method]["seed"]),
             "folds": int(runs[method]["fold"]),
+            **{key: split[key] for key in ("protocol", "published", "leaks")},
         }
         for (method, label, metric), values in values_of_cells(
             records, methods=methods, labels=list(labels)
@@ -127,11 +134,27 @@ def summarise(
     ]
 
 
-def metrics(summary: Iterable[Mapping[str, Any]], *, scores_sha256: Mapping[str, str]) -> dict[str, Any]:
-    """Means as nested numbers, experiment → method → label → metric, and the bytes they come from."""
+def read_split(path: Path, *, folds: Iterable[int]) -> dict[str, Any]:
+    """What the tables say of the split at ``path``, a split's gate; see :func:`segtrace.aggregation.split_summary`.
+
+    Raises :class:`SegtraceError` where the file is missing or damaged.
+    """
+    if not path.is_file():
+        dataset, protocol = path.parent.name, path.name.removesuffix(".gate.json")
+        raise SegtraceError(f"{path}: no such file; make it with: segtrace split {dataset} {protocol}")
+    found = split_summary(files.read_json(path), folds=set(folds))
+    if not found:
+        raise SegtraceError(f"{path}: not what 'segtrace split' writes; delete it and split again")
+    return found
+
+
+def metrics(
+    summary: Iterable[Mapping[str, Any]], *, split: Mapping[str, Any], scores_sha256: Mapping[str, str]
+) -> dict[str, Any]:
+    """Means as nested numbers, experiment → method → label → metric; the split, and the bytes they come from."""
     nested: dict[str, Any] = {}
     for row in summary:
         if row["mean"] is not None:
             by_method = nested.setdefault(row["experiment"], {}).setdefault(row["method"], {})
             by_method.setdefault(row["label_name"], {})[row["metric"]] = row["mean"]
-    return {**nested, "scores_sha256": dict(scores_sha256)}
+    return {**nested, "split": dict(split), "scores_sha256": dict(scores_sha256)}

@@ -10,9 +10,8 @@ from pydantic import (
     model_validator,
 )
 
-from segtrace.config.protocol_models import NESTED
-from segtrace.config.protocol_models import Protocol as Protocol
-from segtrace.config.types import Model, Range, WholeRange
+from segtrace.config.protocol_models import NESTED, Protocol
+from segtrace.config.types import Fraction, Model, Range, WholeRange
 
 
 class Source(Model):
@@ -69,7 +68,7 @@ class Recipe(Model):
 
 
 class Gate(Model):
-    """What a data set must look like, judged by ``index`` and ``validate``."""
+    """What a data set must look like, judged by ``index``, ``validate`` and ``split``."""
 
     cases: WholeRange | None = None
     """Least and greatest number of cases, whole or partial copy."""
@@ -81,6 +80,19 @@ class Gate(Model):
     """For each label, the range of the fraction of cases that hold it."""
     empty_masks: Range = (0.0, 0.0)
     """Range of the fraction of cases without any label."""
+    intensity: Range | None = None
+    """Range of all values of all images."""
+    subjects: WholeRange | None = None
+    """Least and greatest number of subjects."""
+    groups: dict[str, WholeRange] = {}
+    """For each class, the least and greatest number of its cases; a class that is not named is a fault."""
+    sides: dict[str, WholeRange] = {}
+    """The same for the sides on which the owner put the cases."""
+    foreground: dict[int, Range] = {}
+    """For each label, the range of its mean share of the voxels, over the cases that hold it."""
+    sides_differ: Fraction = 0.1
+    """``split``: how far a side may differ from all cases in its share of them and in each label's prevalence,
+    and by what part of it in mean lesion size. What chance allows (three standard errors) is always allowed."""
     max_components: int | None = None
     """Greatest number of connected components of one label."""
     volume_change: float = 0.1
@@ -143,11 +155,10 @@ class Dataset(Model):
 
     @model_validator(mode="after")
     def _gate_names_labels(self) -> "Dataset":
-        unknown = sorted(set(self.gate.prevalence) - set(self.labels))
-        if unknown:
-            raise ValueError(
-                f"gate.prevalence names labels {unknown}; the data set has {sorted(self.labels)}"
-            )
+        for key, named in (("prevalence", self.gate.prevalence), ("foreground", self.gate.foreground)):
+            unknown = sorted(set(named) - set(self.labels))
+            if unknown:
+                raise ValueError(f"gate.{key} names labels {unknown}; the data set has {sorted(self.labels)}")
         return self
 
     @model_validator(mode="after")

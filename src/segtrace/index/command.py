@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
         docs, title = layout.data_docs(name, "index"), f"index {name}"
         results = gates.judge(
-            gate.population(rows, labels=sorted(data.labels)),
+            gate.population(rows, labels=sorted(data.labels), groups=data.gate.groups, sides=data.gate.sides),
             gate.expectations(demands, labels=data.labels, excluded=len(left_out)),
             title=title,
             docs=docs,

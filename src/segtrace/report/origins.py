@@ -1,4 +1,4 @@
-"""Where a page's numbers come from: data, gates, digests, runs, environment, and the commands to redo it."""
+"""Where a page's numbers come from: data, digests, runs, environment, and the commands to redo it."""
 
 import platform
 from collections.abc import Iterable
@@ -25,7 +25,6 @@ PACKAGES = (
     "snakemake",
     "dvc",
 )
-SHOWN = 12
 
 
 def _json(path: Path) -> dict[str, Any] | None:
@@ -48,65 +47,6 @@ def roles(subject: Subject) -> list[dict[str, Any]]:
         }
         made.append({"fold": fold, **counts})
     return made
-
-
-def gates(subject: Subject) -> list[dict[str, Any]]:
-    """The raw and the prepared gate: every expectation with what was expected and what was found."""
-    experiment = subject.experiment
-    places = (
-        ("raw masks and images", layout.index(experiment.dataset)),
-        ("prepared masks", layout.prepared(experiment.dataset, experiment.recipe)),
-    )
-    made = []
-    for what, folder in places:
-        content = _json(folder / "gate.json")
-        if content is None:
-            made.append({"what": what, "file": str(folder / "gate.json"), "found": False})
-            continue
-        rows = [
-            {
-                "name": name,
-                "passed": bool(entry.get("passed")),
-                "expected": _expected(entry.get("expected")),
-                "found": _found(entry.get("observed")),
-            }
-            for name, entry in content.get("expectations", {}).items()
-        ]
-        made.append(
-            {
-                "what": what,
-                "file": str(folder / "gate.json"),
-                "found": True,
-                "passed": bool(content.get("passed")),
-                "rows": rows,
-            }
-        )
-    return made
-
-
-def _expected(value: Any) -> str:
-    if not isinstance(value, dict):
-        return str(value)
-    ends = [value.get("min_value"), value.get("max_value")]
-    if ends == [None, None]:
-        rest = {key: item for key, item in value.items() if key != "column"}
-        return (
-            ", ".join(f"{key.replace('_', ' ')} {item}" for key, item in sorted(rest.items()))
-            or "no value twice"
-        )
-    if ends[0] == ends[1]:
-        return f"{ends[0]:g}"
-    if None in ends:
-        return f"at least {ends[0]:g}" if ends[1] is None else f"at most {ends[1]:g}"
-    return f"{ends[0]:g} to {ends[1]:g}"
-
-
-def _found(value: Any) -> str:
-    if isinstance(value, dict) and "judged" in value:
-        text = f"{value['judged']} judged, {value['failed']} failed"
-        listed = ", ".join(f"{row['case']} ({row['value']})" for row in value.get("cases", [])[:SHOWN])
-        return f"{text}: {listed}" if listed else text
-    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def data_notes(subject: Subject) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from segtrace import __version__, aggregation
-from segtrace.report import charts, origins, overlays, scores
+from segtrace.report import charts, gates, origins, overlays, scores
 from segtrace.report.subject import Subject
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -58,7 +58,8 @@ def build(subject: Subject) -> str:
         cases=_case_rows(subject, results),
         charts={name: _script_json(content) for name, content in drawn.items()},
         roles=origins.roles(subject),
-        gates=origins.gates(subject),
+        gates=gates.gates(subject),
+        split=results.split,
         data=origins.data_notes(subject),
         digests={"data": origins.data_digest(subject), "split": origins.split_digest(subject)},
         records=origins.records(subject),

@@ -33,6 +33,8 @@ class Results:
     scores: list[dict[str, Any]]
     values: list[aggregation.CaseValue]
     notes: list[str]
+    split: dict[str, Any]
+    """What :func:`segtrace.aggregation.split_summary` says of the split that the tables were made with."""
 
 
 def read(subject: Subject) -> Results:
@@ -45,7 +47,8 @@ def read(subject: Subject) -> Results:
     folder = layout.results(subject.name)
     summary = tables.read("summary", folder / "summary.csv")
     scores = tables.read("per_case", folder / "per_case.csv")
-    recorded = read_json(folder / "metrics.json").get("scores_sha256", {})
+    metrics = read_json(folder / "metrics.json")
+    recorded = metrics.get("scores_sha256", {})
     problems = []
     wanted = {(run.method, run.budget, run.fold, run.seed) for run in subject.runs}
     there = set(scores[["method", "budget", "fold", "seed"]].itertuples(index=False, name=None))
@@ -54,6 +57,11 @@ def read(subject: Subject) -> Results:
             f"{folder}/per_case.csv {text} {method}, budget {budget}, fold {fold}, seed {seed}"
             for method, budget, fold, seed in sorted(runs)
         ]
+    split = metrics.get("split", {})
+    if split.get("protocol") != subject.experiment.protocol:
+        problems.append(
+            f"{folder}/metrics.json is of protocol {split.get('protocol')}, asked for is {subject.experiment.protocol}"
+        )
     absent = []
     for run in subject.runs:
         path = layout.scores(run, subject.variant)
@@ -83,6 +91,7 @@ def read(subject: Subject) -> Results:
         scores=records,
         values=values,
         notes=notes if absent else [],
+        split=split,
     )
 
 

@@ -38,11 +38,11 @@ def clusters(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {row["case"]: names[root(f"subject {row['subject']}")] for row in rows}
 
 
-def leaks(rows: Sequence[Mapping[str, Any]], split: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Subjects, identical images and near-duplicates that lie on two sides of a fold, one line each.
+def leaks(rows: Sequence[Mapping[str, Any]], split: Sequence[Mapping[str, Any]]) -> dict[int, list[str]]:
+    """Fold → subjects, identical images and near-duplicates that lie on two of its sides, one line each.
 
     ``rows`` are the rows of ``cases``, ``split`` those of ``split``. Near-duplicates that are all one
-    identical image are told once, as such.
+    identical image are told once, as such. Every fold is there, also without a leak.
     """
     known = {row["case"]: row for row in rows}
     sides: dict[tuple[int, str], dict[str, list[str]]] = {}
@@ -54,15 +54,22 @@ def leaks(rows: Sequence[Mapping[str, Any]], split: Sequence[Mapping[str, Any]])
             f"near-duplicates {case['duplicate_group']}",
         ):
             sides.setdefault((row["fold"], what), {}).setdefault(row["role"], []).append(row["case"])
-    found = []
+    found: dict[int, list[str]] = {row["fold"]: [] for row in split}
     for (fold, what), roles in sorted(sides.items()):
         cases = [case for of_role in roles.values() for case in of_role]
         images = {known[case]["pixels_sha256"] for case in cases}
         if len(roles) > 1 and not (what.startswith("near-duplicates") and len(images) == 1):
             shown = "; ".join(f"{role}: {some(roles[role])}" for role in ROLES if role in roles)
             verb = "lie" if what.startswith("near-duplicates") else "lies"
-            found.append(f"fold {fold}: {what} {verb} in {shown}")
+            found[fold].append(f"fold {fold}: {what} {verb} in {shown}")
     return found
+
+
+def shared(split: Sequence[Mapping[str, Any]], role: str, *, fold: int) -> int:
+    """Number of cases of ``role`` whose cluster also has a training case, in a fold."""
+    of_fold = [row for row in split if row["fold"] == fold]
+    training = {row["cluster"] for row in of_fold if row["role"] == "train"}
+    return sum(row["role"] == role and row["cluster"] in training for row in of_fold)
 
 
 def some(names: Sequence[str], limit: int = 5) -> str:

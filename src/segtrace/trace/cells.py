@@ -52,6 +52,8 @@ KEYS = {
     "batch": ("case",),
     "cases": ("case",),
 }
+#: Keys of a table of means that hold no means.
+BESIDES = ("scores_sha256", "split")
 #: The line of a table's first row, as an editor counts: the header is line 1.
 FIRST = 2
 #: Rows that a message lists at most.
@@ -128,9 +130,15 @@ def kind_of(path: Path) -> str:
     job = jobs.of_file(path)
     outputs = jobs.outputs(job)
     found = KINDS.get((job.phase, path.name)) or (KINDS.get((job.phase, "*")) if path == outputs[0] else None)
+    if path.name.endswith(".gate.json"):  # of a split, whose files are named by the protocol
+        found = "gate"
     if path in outputs and found:
         return found
-    tables = [str(output) for output in outputs if (job.phase, output.name) in KINDS or output == outputs[0]]
+    tables = [
+        str(output)
+        for output in outputs
+        if (job.phase, output.name) in KINDS or output == outputs[0] or output.name.endswith(".gate.json")
+    ]
     tables = [table for table in tables if Path(table).suffix in (".csv", ".json", ".html")]
     raise SegtraceError(f"{path} is no table; what {job} makes is explained from {', '.join(tables)}")
 
@@ -267,7 +275,7 @@ def _json(path: Path, job: Job, kind: str, name: str) -> Subject:
     if not name:
         return Subject(path, job, kind)
     # In the tables of means the experiment may be left out: of its own file, and where there is but one.
-    inner = [key for key in content if key != "scores_sha256"] if kind in ("metrics", "all_metrics") else []
+    inner = [key for key in content if key not in BESIDES] if kind in ("metrics", "all_metrics") else []
     found = dotted.paths(content, name)
     found += [(key, *rest) for key in inner for rest in dotted.paths(content[key], name)]
     if len(found) > 1:

@@ -126,7 +126,7 @@ def _readers(job: Job) -> dict[str, Callable[[Job, models.Config], Any]]:
         case "score":
             return {"references": _references, "predictions": _predictions}
         case "compare":
-            return {"scores": _scores}
+            return {"scores": _scores, "split": _split_gate}
         case "overview" | "report":
             return {"files": _files}
     raise ValueError(f"no phase {job.phase!r}")
@@ -225,9 +225,15 @@ def _predictions(job: Job, _: models.Config) -> str:
 
 def _scores(job: Job, config: models.Config) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
-    for made in jobs.upstream(job, config):
+    for made in jobs.scored(job.name, config):
         found |= sums(made)
     return found
+
+
+def _split_gate(job: Job, _: models.Config) -> str | None:
+    experiment = load.experiment(job.name)
+    made = jobs.split(experiment.dataset, experiment.protocol)
+    return sums(made)[str(layout.split_gate(experiment.dataset, experiment.protocol))]
 
 
 def _files(job: Job, config: models.Config) -> dict[str, str | None]:
@@ -266,7 +272,9 @@ def configuration(job: Job, config: models.Config) -> Any:
                 parts[0], "protocol", load.dataset(parts[0]).protocols, parts[1]
             )
             shown = protocol.model_dump(mode="json", exclude={"source"})
-            return {"protocol": shown, "kept": _kept(protocol), **_keys(parts[0], ("labels",))}
+            differ = load.dataset(parts[0]).gate.sides_differ
+            more = {"kept": _kept(protocol), "sides_differ": differ}
+            return {"protocol": shown, **more, **_keys(parts[0], ("labels",))}
         case "train":
             return runs.resolve(
                 jobs.run_of(job), threads=config.training_threads, determinism=config.determinism

@@ -113,7 +113,7 @@ def outputs(job: Job) -> list[Path]:
             folder = layout.prepared(parts[0], parts[1])
             return [folder / name for name in ("prepared.csv", "mask_checks.csv", "gate.json")]
         case "split":
-            return [layout.split(parts[0], parts[1])]
+            return [layout.split(parts[0], parts[1]), layout.split_gate(parts[0], parts[1])]
         case "train":
             folder = layout.run(job.name)
             names = ("weights.safetensors", "best_val.safetensors", "history.csv", "run.json")
@@ -175,7 +175,8 @@ def upstream(job: Job, config: models.Config) -> list[Job]:
             found = [index(run.dataset), split(run.dataset, run.protocol), predict(run, variant)]
             return [validate(run.dataset, run.recipe), *found] if variant.grid == "prepared" else found
         case "compare":
-            return scored(job.name, config)
+            experiment = load.experiment(job.name)
+            return [split(experiment.dataset, experiment.protocol), *scored(job.name, config)]
         case "overview":
             trained = [train(run_of(s)) for name in config.experiments for s in scored(name, config)]
             return [*(Job("compare", name) for name in config.experiments), *dict.fromkeys(trained)]
@@ -183,7 +184,11 @@ def upstream(job: Job, config: models.Config) -> list[Job]:
             made = scored(job.name, config)
             more = [j for s in made for j in (train(run_of(s)), Job("predict", s.name))]
             experiment = load.experiment(job.name)
-            judged = [index(experiment.dataset), validate(experiment.dataset, experiment.recipe)]
+            judged = [
+                index(experiment.dataset),
+                validate(experiment.dataset, experiment.recipe),
+                split(experiment.dataset, experiment.protocol),
+            ]
             return [Job("compare", job.name), *judged, *more]
     raise ValueError(f"no phase {job.phase!r}")
 
@@ -220,7 +225,7 @@ def _matches() -> Iterator[tuple[str, str]]:
         r"data/prepared/(?P<d>[^/]+)/(?P<r>[^/]+)/(?P<case>[^/]+?)(?:\.image\.npy|\.label\.npy|\.json)",
         "prepare",
     )
-    yield r"data/splits/(?P<name>[^/]+/[^/]+)\.csv", "split"
+    yield r"data/splits/(?P<name>[^/]+/[^/]+?)(?:\.csv|\.gate\.json)", "split"
     yield rf"checkpoints/(?P<name>{run})/[^/]+", "train"
     yield rf"predictions/(?P<name>{run}/{variant})/[^/]+", "predict"
     yield rf"scores/(?P<name>{run}/{variant})\.csv", "score"

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from segtrace import layout
+from segtrace.aggregation import split_summary
+from segtrace.config import load
 from segtrace.trace import jobs
-from segtrace.trace.cells import Subject
+from segtrace.trace.cells import BESIDES, Subject
 from segtrace.trace.dotted import at, leaves
 from segtrace.trace.explain import arithmetic
 from segtrace.trace.explain.facts import Facts
@@ -37,8 +40,12 @@ class Start:
 def summary(subject: Subject, facts: Facts, begun: Start) -> None:
     """Rows of an experiment's summary, or one cell."""
     made = arithmetic.experiment_cells(subject.job.name, facts)
+    told, gate = _told(subject.job.name, facts)
+    of_split = {column: told[column] for column in _OF_SPLIT if told}
+    need(begun.needs, jobs.of_file(gate), (), "")
     for number, row in subject.lines:
         key, again = _key(row), made.cells.get(_key(row), {})
+        again = {**again, **of_split} if again else {}
         for column in [subject.column] if subject.column else row:
             if column in again:
                 begun.compare(f"line {number}, {column}", table=row[column], again=again[column])
@@ -52,13 +59,19 @@ def summary(subject: Subject, facts: Facts, begun: Start) -> None:
         begun.how.append(f"{len(subject.lines)} rows, one a method, label and metric: statistics over cases")
     elif key in made.cells:
         column, name = subject.column or "mean", row["label_name"]
-        told = arithmetic.sentences(column, key, made, name=name)
-        begun.how += told if subject.column else [f"mean: {told[0]}", *told[1:]]
+        if column in _OF_SPLIT:
+            begun.how.append(_COPIED.format(gate))
+            return
+        words = arithmetic.sentences(column, key, made, name=name)
+        begun.how += words if subject.column else [f"mean: {words[0]}", *words[1:]]
         begun.cases = _case_values(key, made) if column not in ("constant", "seeds", "folds") else []
     if not made.cells:
         begun.how.append(_NOT_AGAIN)
 
 
+_COPIED = "copied from {}, which 'segtrace split' wrote; leaks are counted in the folds that were used"
+#: Columns of a summary that are about the split.
+_OF_SPLIT = ("protocol", "published", "leaks")
 _NOT_AGAIN = "it cannot be computed again: scores are missing or damaged"
 
 
@@ -111,11 +124,32 @@ def _means(begun: Start, facts: Facts, experiment: str, nested: Any, path: tuple
         begun.how.append(_NOT_AGAIN)
 
 
+def _split(begun: Start, facts: Facts, experiment: str, *, table: Any, path: tuple[str, ...]) -> None:
+    """What an experiment's tables say of the split that its runs were divided by, all of it or the part at ``path``."""
+    again, gate = _told(experiment, facts)
+    for key in [path] if path else [(name,) for name in table]:
+        value = table if path else table[key[0]]
+        begun.compare(".".join(("split", *key)), table=value, again=again.get(key[0]))
+    for row in facts.rows(layout.split(*jobs.of_file(gate).name.split("/"))):
+        need(begun.needs, jobs.of_file(gate), (row["case"],), row["fold"])
+    begun.how.append(_COPIED.format(gate))
+
+
+def _told(experiment: str, facts: Facts) -> tuple[dict[str, Any], Path]:
+    """What an experiment's tables should say of its split, and the file that says it."""
+    made = load.experiment(experiment)
+    gate = layout.split_gate(made.dataset, made.protocol)
+    folds = {jobs.run_of(scoring).fold for scoring in arithmetic.scorings(experiment, facts)}
+    return split_summary(facts.json(gate), folds=folds), gate
+
+
 def metrics(subject: Subject, facts: Facts, begun: Start) -> None:
     """An experiment's nested means, or one; or the checksum of a scores file."""
     content, name = facts.json(subject.file), subject.job.name
     recorded = content.get("scores_sha256", {})
-    if subject.path[:1] != ("scores_sha256",):
+    if subject.path[:1] == ("split",) or not subject.path:
+        _split(begun, facts, name, table=at(content, subject.path or ("split",)), path=subject.path[1:])
+    if subject.path[:1] not in [(key,) for key in BESIDES]:
         _means(begun, facts, name, content.get(name, {}), subject.path[1:])
     if not subject.path:
         begun.how.append(f"{len(leaves(content.get(name, {})))} means, by method, label and metric")

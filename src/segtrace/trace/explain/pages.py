@@ -186,11 +186,14 @@ def source(element: Element, experiment: str, facts: Facts) -> Source:
         made.add(
             layout.split(run.dataset, run.protocol), {}, None, what="cases and subjects of each fold and role"
         )
-    elif name in ("gate-1", "gate-2"):
-        folder = layout.index(run.dataset) if name == "gate-1" else layout.prepared(run.dataset, run.recipe)
-        for expectation in at(facts.json(folder / "gate.json"), ("expectations",)):
-            keys = f"expectations.{expectation}"
-            made.add(folder / "gate.json", {"": keys}, None, what=expectation)
+    elif name in ("gate-1", "gate-2", "gate-3"):
+        gate = {
+            "gate-1": layout.index(run.dataset) / "gate.json",
+            "gate-2": layout.prepared(run.dataset, run.recipe) / "gate.json",
+            "gate-3": layout.split_gate(run.dataset, run.protocol),
+        }[name]
+        for expectation in at(facts.json(gate), ("expectations",)):
+            made.add(gate, {"": f"expectations.{expectation}"}, None, what=expectation)
     elif name == "runs":
         for job in scored:
             made.add(layout.run(jobs.run_of(job)) / "run.json", {}, None, what=f"run {jobs.run_of(job)}")

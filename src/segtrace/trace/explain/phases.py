@@ -107,7 +107,7 @@ def _train(step: Step, needs: Needs, facts: Facts) -> None:
 
 def _split(step: Step, needs: Needs, facts: Facts) -> None:
     table, wanted = jobs.outputs(step.job)[0], needs[step.job]
-    step.shown["files"] = [file_entry(table, facts.sums(step.job))]
+    step.shown["files"] = [file_entry(path, facts.sums(step.job)) for path in jobs.outputs(step.job)]
     step.shown["rows"] = [
         {"line": number, "case": row["case"], "fold": row["fold"], "role": row["role"]}
         for number, row in enumerate(facts.rows(table), FIRST)

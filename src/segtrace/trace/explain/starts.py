@@ -159,8 +159,9 @@ def _split(subject: Subject, facts: Facts, begun: Start) -> None:
 
 def _gate(subject: Subject, facts: Facts, begun: Start) -> None:
     table = jobs.outputs(subject.job)[0]
-    need(begun.needs, subject.job, [row["case"] for row in facts.rows(table)], "judged")
-    begun.how.append(f"judged over all {len(facts.rows(table))} cases of {table}")
+    for row in facts.rows(table):  # of a split, each fold's
+        need(begun.needs, subject.job, (row["case"],), row.get("fold", "judged"))
+    begun.how.append(f"judged over all {len({row['case'] for row in facts.rows(table)})} cases of {table}")
 
 
 def _receipt(subject: Subject, facts: Facts, begun: Start) -> None:

@@ -31,7 +31,7 @@ _SAYS = {
     "index": "cases as published, with their checksums, geometry and masks, and how they were judged",
     "prepare": "prepared cases of one batch, with checksums of their arrays",
     "validate": "prepared cases with checksums of their arrays, and how their masks were judged",
-    "split": "cases, folds and roles",
+    "split": "cases, folds and roles, and how they were judged",
     "train": "training of one run",
     "predict": "label maps of one run, with checksums",
     "score": "scores of one run per case and label",
@@ -103,6 +103,12 @@ def _configuration(name: str, config: models.Config) -> Iterator[Part]:
         "budgets": [config.budget],
         "methods": list(experiment.methods),
     }
+    protocol: models.Protocol = load.part(
+        experiment.dataset, "protocol", load.dataset(experiment.dataset).protocols, experiment.protocol
+    )
+    if protocol.keep is not None:
+        kept = layout.kept_split(protocol.keep)
+        yield Part(kept.as_posix(), "input", "split whose cases the protocol keeps")
     for kind, names in chosen.items():
         for one in names:
             path = load.ROOT / kind / f"{one}.yaml"

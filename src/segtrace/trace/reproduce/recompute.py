@@ -111,6 +111,8 @@ def _needed(cell: cells.Subject, every: list[layout.RunName], experiment: str) -
         chosen = [run for run in every if all(str(getattr(run, k)) == value for k, value in wanted.items())]
     elif cell.path[0] == "scores_sha256":
         chosen = [run for run in every if run == jobs.run_of(jobs.of_file(cell.path[1]))]
+    elif cell.path[0] == "split":
+        chosen = every
     else:  # EXPERIMENT.METHOD.LABEL.METRIC
         chosen = [run for run in every if run.method == cell.path[1]]
     if not chosen:
