@@ -96,7 +96,7 @@ def plan(table: Path, *, row: str | None, column: str) -> Plan:
 def _naming(run: layout.RunName) -> str:
     """The first experiment that names a run."""
     runs.training_of(run)  # says so if there is none, or if they disagree
-    for name in load.names("experiments"):
+    for name in [*load.names("experiments"), run.dataset]:
         found = load.experiment(name)
         same = (found.dataset, found.recipe, found.protocol) == (run.dataset, run.recipe, run.protocol)
         if same and run.method in found.methods:
