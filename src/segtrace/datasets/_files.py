@@ -60,8 +60,12 @@ def subject_of(case: str, pattern: str | None) -> str:
     return "" if match is None else (match[1] if match.re.groups else match[0]) or ""
 
 
-def with_subjects(cases: Sequence[Case], options: Mapping[str, Any], *, root: Path) -> list[Case]:
+def with_subjects(
+    cases: Sequence[Case], options: Mapping[str, Any], *, root: Path, told: Sequence[str] | None = None
+) -> list[Case]:
     """``cases``, sorted, with the subjects that the option ``subject`` gives them; checks what all readers check.
+
+    ``told`` is what of the ids may say who it is: all of them by default.
 
     Raises :class:`SegtraceError` for none at all, for ids that two cases share or that may hold a person's name,
     and for a pattern that is damaged or does not match.
@@ -85,7 +89,11 @@ def with_subjects(cases: Sequence[Case], options: Mapping[str, Any], *, root: Pa
     problems += [f"{files[0]}: no letter or digit in its name" for name, files in by_id.items() if not name]
     if not cases:
         problems.append("no image with a mask")
-    reason = "" if options.get("keep_names") else _names.identifying(case.case for case in cases)
+    reason = (
+        ""
+        if options.get("keep_names")
+        else _names.identifying([case.case for case in cases] if told is None else told)
+    )
     if reason and not problems:
         problems.append(
             f"{reason}: a person's name or date of birth must not enter a table. Rename the files (add-dataset does), "
