@@ -12,7 +12,9 @@ from segtrace import tables
 pytestmark = pytest.mark.workflow
 
 
-def test_a_folder_of_pairs_is_indexed_gated_split_trained_and_reported(fresh: Project, tmp_path: Path) -> None:
+def test_a_folder_of_pairs_is_indexed_gated_split_trained_and_reported(
+    fresh: Project, tmp_path: Path
+) -> None:
     folder = tmp_path / "knee shots (2)"
     pairs(folder, [f"knee {n} (left)" for n in range(24)], mask="{} outline.png")
     before = sorted(p for p in (fresh.path / "config").rglob("*") if p.is_file())
@@ -24,7 +26,12 @@ def test_a_folder_of_pairs_is_indexed_gated_split_trained_and_reported(fresh: Pr
 
     fresh.snakemake("--config", "experiments=knee_shots_2")
     page = (fresh.path / "reports/knee_shots_2/index.html").read_text()
-    for word in ("unet_tiny", "dynunet_tiny_2d", "fraction of cases with an empty mask", "no structure is lost"):
+    for word in (
+        "unet_tiny",
+        "dynunet_tiny_2d",
+        "fraction of cases with an empty mask",
+        "no structure is lost",
+    ):
         assert word in page
     split = tables.read("split", fresh.path / "data/splits/knee_shots_2/default.csv")
     assert set(split["role"]) == {"train", "val", "test"}

@@ -191,8 +191,8 @@ class Dataset(Model):
     batches: int = Field(default=4, ge=1)
     """Number of batches in which ``prepare`` works."""
     gate: Gate = Gate()
-    recipes: Annotated[dict[str, Recipe], Field(min_length=1)]
-    protocols: Annotated[dict[str, Protocol], Field(min_length=1)]
+    recipes: dict[str, Recipe]
+    protocols: dict[str, Protocol]
     """Without recipes or protocols, those of :data:`DEFAULT_RECIPES` and :data:`DEFAULT_PROTOCOLS`."""
     notes: list[str] = []
 
@@ -202,7 +202,8 @@ class Dataset(Model):
         if not isinstance(value, dict):
             return value
         recipes = DEFAULT_RECIPES[2 if value.get("dimensions") == 2 else 3]
-        return {"recipes": recipes, "protocols": DEFAULT_PROTOCOLS} | value
+        given = {key: item for key, item in value.items() if item or key not in ("recipes", "protocols")}
+        return {"recipes": recipes, "protocols": DEFAULT_PROTOCOLS} | given
 
     @property
     def nsd_tolerances(self) -> dict[int, float]:

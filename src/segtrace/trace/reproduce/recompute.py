@@ -161,7 +161,8 @@ def _there(path: Path) -> Path:
 def _reduce(plan: Plan, config: Path) -> None:
     """Leave of the configuration what the plan needs. Other experiments stay: they say how a run is trained."""
     path = config / "experiments" / f"{plan.experiment}.yaml"
-    experiment = load.read_yaml(path)
+    own = path.is_file()  # a data set's default experiment has no file
+    experiment = load.read_yaml(path) if own else load.experiment(plan.experiment).model_dump(mode="json")
     experiment["methods"] = list(dict.fromkeys(run.method for run in plan.runs))
     experiment["folds"] = sorted({run.fold for run in plan.runs})
     _write_yaml(path, experiment)
