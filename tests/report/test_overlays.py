@@ -85,4 +85,4 @@ def test_flipped_volume_gives_the_same_picture():
     flipped = Grid((16, 20, 6), (1.0, 1.0, 2.0), (15.0, 19.0, 0.0), (-1.0, 0, 0, 0, -1.0, 0, 0, 0, 1.0))
     one = [images.from_array(a, straight) for a in (array, mask, mask)]
     other = [images.from_array(np.ascontiguousarray(a[:, ::-1, ::-1]), flipped) for a in (array, mask, mask)]
-    assert [p.png for p in overlays.pictures_of(*one)] == [p.png for p in overlays._pictures(*other)]
+    assert [p.png for p in overlays.pictures_of(*one)] == [p.png for p in overlays.pictures_of(*other)]

@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from folders import pairs
 from workflow_helpers import Project
 
+from folders import pairs
 from segtrace import tables
 
 pytestmark = pytest.mark.workflow
