@@ -70,6 +70,15 @@ def test_pairs_are_found_by_their_names(image: str, mask: str, folder: Path, tmp
         )
 
 
+def test_masks_of_two_sources_may_have_two_suffixes(folder: Path, tmp_path: Path) -> None:
+    pairs(folder, [f"MC_{n}" for n in range(8)], image="cxr/{}.png", mask="masks/{}.png")
+    pairs(folder, [f"CH_{n}" for n in range(5)], image="cxr/{}.png", mask="masks/{}_mask.png")
+    save(folder / "cxr/CH_9.png", shot(9))
+    proposal = recognise.recognise(folder)
+    assert proposal.problems == ["cxr/CH_9.png: has no mask; left out"]
+    assert len(labels_read(proposal, tmp_path / "new")) == 13
+
+
 def test_two_folders_of_images_are_no_masks(folder: Path) -> None:
     for number in range(6):
         save(folder / f"monday/{number}.png", shot(number))

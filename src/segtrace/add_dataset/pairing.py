@@ -167,6 +167,29 @@ def sort_out(
     return pairs
 
 
+def match_rest(pairs: Pairs, images: Sequence[Name], masks: Sequence[Name]) -> None:
+    """Pair what is left by other affixes: data sets put together of several have several.
+
+    Affixes count if at least three names and half of the masks that are left go by them.
+    """
+    while True:
+        used = {file for key in pairs.matched() for file in (*pairs.images[key], *pairs.masks[key])}
+        alone = [[name for name in side if name.file not in used] for side in (images, masks)]
+        found = affixes(*alone)
+        if found is None or found[2] < max(3, len(alone[1]) / 2):
+            return
+        more = sort_out(*alone, image_affix=found[0], mask_affix=found[1])
+        matched = [key for key in more.matched() if key not in pairs.matched()]
+        if not matched:
+            return
+        now = {file for key in matched for file in (*more.images[key], *more.masks[key])}
+        for side in (pairs.images, pairs.masks):
+            for key in [key for key, names in side.items() if now & set(names)]:
+                del side[key]
+        for key in matched:
+            pairs.images[key], pairs.masks[key] = more.images[key], more.masks[key]
+
+
 def _is_mask(name: Name, image_affix: Affix, mask_affix: Affix, stems: set[tuple[str, str]]) -> bool:
     """Whether a name beside images is a mask's: it has its affix, and is no longer form of an image's."""
     if _base(name.stem, mask_affix) is not None and (

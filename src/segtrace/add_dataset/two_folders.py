@@ -30,6 +30,7 @@ def recognise(folder: Path, *, keep_names: bool = False) -> Proposal | None:
     )
     for images, masks, image_affix, mask_affix in order:
         pairs = pairing.sort_out(images, masks, image_affix=image_affix, mask_affix=mask_affix)
+        pairing.match_rest(pairs, images, masks)
         matched = pairs.matched()
         if matched and (
             len(order) == 1 or contents.looks_like_masks([folder / pairs.masks[key][0] for key in matched])
