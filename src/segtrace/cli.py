@@ -53,7 +53,14 @@ TRUST = {
         "look at this machine and say what would give trouble",
     ),
 }
-COMMANDS = {name: (f"segtrace.{name}.command", text) for name, text in PHASES.items()} | TRUST
+#: Commands that put others together, in the same form.
+MORE = {
+    "add-dataset": (
+        "segtrace.add_dataset.command",
+        "make a data set of a folder of your own: recognise its layout, take it in, index it",
+    ),
+}
+COMMANDS = {name: (f"segtrace.{name}.command", text) for name, text in PHASES.items()} | TRUST | MORE
 LISTS = {
     "datasets": "list the data sets: size, licence, open or gated, what is here",
     "networks": "list the registered networks",

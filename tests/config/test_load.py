@@ -41,6 +41,37 @@ def test_every_experiment_resolves_under_every_budget(project: Path) -> None:
                 assert layout.parse_run(str(run)) == run
 
 
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_data_set_alone_is_an_experiment(project: Path, dimensions: int) -> None:
+    """Title, dimensions, modality, licence, labels and channels are all that a file must hold."""
+    (project / "datasets/mine.yaml").write_text(
+        f"title: mine\ndimensions: {dimensions}\nmodality: MR\nlicence: own\naccess: own\nreader: pairs\n"
+        "labels: {1: lesion}\nchannels: [grey]\n"
+    )
+    assert "mine" in load.experiments()
+    assert "mine" not in load.names("experiments")
+    for budget in load.names("budgets"):
+        wanted = runs.runs_of("mine", budget=budget, seeds=[0])
+        assert {(run.recipe, run.protocol) for run in wanted} == {("default", "default")}
+        assert len(wanted) == 2
+        for run in wanted:
+            assert runs.resolve(run, threads=2)["training_name"] == f"generic_{dimensions}d"
+
+
+def test_an_experiments_file_wins_over_a_default_experiment(project: Path) -> None:
+    asked = load.experiment("msd_hippocampus").model_dump(exclude={"title", "training"})
+    asked |= {"title": "x", "training": "demo_3d"}
+    (project / "experiments/msd_hippocampus.yaml").write_text(yaml.safe_dump(asked))
+    assert load.experiment("msd_hippocampus").title == "x"
+    run = runs.runs_of("msd_hippocampus", budget="smoke", seeds=[0])[0]
+    assert runs.training_of(run) == "demo_3d"
+
+
+def test_an_unknown_experiment_names_data_sets_too(project: Path) -> None:
+    with pytest.raises(SegtraceError, match="did you mean 'msd_hippocampus'"):
+        load.experiment("msd_hipocampus")
+
+
 def test_an_unknown_key_names_the_nearest_at_any_depth(project: Path) -> None:
     edit(project / "experiments/busi.yaml", protokol="x")
     with pytest.raises(

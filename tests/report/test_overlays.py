@@ -61,7 +61,7 @@ def test_planes_have_physical_shape_and_both_contours():
     masks = np.zeros((2, 10, 40, 40), np.uint8)
     masks[0, 2:8, 10:30, 10:30] = 1
     masks[1, 2:8, 14:34, 10:30] = 1
-    shown = list(overlays._pictures(image, *(images.from_array(mask, grid) for mask in masks)))
+    shown = list(overlays.pictures_of(image, *(images.from_array(mask, grid) for mask in masks)))
     assert [picture.plane for picture in shown] == ["axial", "coronal", "sagittal"]
     for picture in shown:
         assert abs(picture.width - picture.height) <= 1
@@ -85,4 +85,4 @@ def test_flipped_volume_gives_the_same_picture():
     flipped = Grid((16, 20, 6), (1.0, 1.0, 2.0), (15.0, 19.0, 0.0), (-1.0, 0, 0, 0, -1.0, 0, 0, 0, 1.0))
     one = [images.from_array(a, straight) for a in (array, mask, mask)]
     other = [images.from_array(np.ascontiguousarray(a[:, ::-1, ::-1]), flipped) for a in (array, mask, mask)]
-    assert [p.png for p in overlays._pictures(*one)] == [p.png for p in overlays._pictures(*other)]
+    assert [p.png for p in overlays.pictures_of(*one)] == [p.png for p in overlays.pictures_of(*other)]

@@ -44,7 +44,7 @@ wildcard_constraints:
     dataset=layout.any_of(DATASETS),
     recipe=layout.any_of(RECIPES),
     protocol=layout.any_of(PROTOCOLS),
-    experiment=layout.any_of(load.names("experiments")),
+    experiment=layout.any_of(load.experiments()),
     batch=r"\d{3}",
     variant=layout.variant_pattern(),
     run=layout.run_pattern(

@@ -110,6 +110,11 @@ def _published(
         place.write_receipt(places, receipt)
         _drop_downloads(data, places)
         return receipt
+    if not wanted and data.access == "own":
+        raise SegtraceError(
+            f"{places.tree} does not exist, and {name} is a data set of your own: run 'segtrace add-dataset DIR --name "
+            f"{name}' on the folder that holds it, put the files there by hand, or run 'dvc pull' where they are pinned"
+        )
     if not wanted:
         raise SegtraceError(
             f"config/datasets/{name}.yaml names no sources, and {places.tree} does not exist: "

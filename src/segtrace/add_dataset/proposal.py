@@ -26,3 +26,5 @@ class Proposal:
     """Pseudonym → what it stands for; kept out of every table, in a file that only its owner can read."""
     problems: list[str] = field(default_factory=list)
     """Files that do not fit the layout, one line each, with what was done about them."""
+    notes: list[str] = field(default_factory=list)
+    """What was decided, one line each; no line holds a person's name or dates."""

@@ -10,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from segtrace.config.protocol_models import NESTED, Protocol
+from segtrace.config.protocol_models import Protocol
 from segtrace.config.types import Fraction, Model, Range, WholeRange
 
 
@@ -101,6 +101,39 @@ class Gate(Model):
     """Greatest shift of a label's centroid in world space by preparation, in prepared voxels."""
 
 
+#: Recipes of a data set that names none, by its dimensions.
+DEFAULT_RECIPES: dict[int, dict[str, Any]] = {
+    2: {
+        "default": {
+            "source": "segtrace's default: 256 x 256, each image scaled to [0, 1]; not a published recipe",
+            "size": [256, 256],
+            "antialias": True,
+            "label_interpolation": "vote",
+            "intensity": [{"kind": "minmax"}],
+        }
+    },
+    3: {
+        "default": {
+            "source": "segtrace's default: RAS, 1.5 mm, each image to mean 0 and deviation 1; not a published recipe",
+            "orientation": "RAS",
+            "spacing_mm": [1.5, 1.5, 1.5],
+            "label_interpolation": "vote",
+            "intensity": [{"kind": "zscore"}],
+        }
+    },
+}
+#: Protocols of a data set that names none.
+DEFAULT_PROTOCOLS: dict[str, Any] = {
+    "default": {
+        "kind": "grouped_random",
+        "source": "segtrace's default: a fifth of the subjects tests, a fifth of the others validates",
+        "test_fraction": 0.2,
+        "validation_fraction": 0.2,
+        "seed": 0,
+    }
+}
+
+
 class Dataset(Model):
     """A data set: where it comes from, what is in it, how it is prepared and split."""
 
@@ -114,7 +147,8 @@ class Dataset(Model):
     redistribution: bool = False
     homepage: str = ""
     reference: str = ""
-    access: Literal["open", "registration", "embedded"] = "open"
+    access: Literal["open", "registration", "embedded", "own"] = "open"
+    """``own``: the user's own files, put into data/raw by ``segtrace add-dataset`` or by hand."""
     sources: list[Source] = []
     published_cases: PositiveInt | None = None
     """Labelled cases as published; a mirror or a subset may hold fewer."""
@@ -135,8 +169,18 @@ class Dataset(Model):
     """Number of batches in which ``prepare`` works."""
     gate: Gate = Gate()
     recipes: dict[str, Recipe]
-    protocols: dict[str, Protocol] = NESTED
+    protocols: dict[str, Protocol]
+    """Without recipes or protocols, those of :data:`DEFAULT_RECIPES` and :data:`DEFAULT_PROTOCOLS`."""
     notes: list[str] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_its_dimensions(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        recipes = DEFAULT_RECIPES[2 if value.get("dimensions") == 2 else 3]
+        given = {key: item for key, item in value.items() if item or key not in ("recipes", "protocols")}
+        return {"recipes": recipes, "protocols": DEFAULT_PROTOCOLS} | given
 
     @property
     def nsd_tolerances(self) -> dict[int, float]:

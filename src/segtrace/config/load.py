@@ -118,7 +118,7 @@ def load(kind: str, name: str) -> Any:
     """The configuration file ``config/KIND/NAME.yaml``; an unknown name is an error that names the nearest."""
     path = ROOT / kind / f"{check_safe_name(name, what=f'{kind}: the name')}.yaml"
     if not path.is_file():
-        known = names(kind)
+        known = experiments() if kind == "experiments" else names(kind)
         hint = advice(name, known)
         raise SegtraceError(f"{path}: no such file; {hint}")
     return _load_cached(kind, path, path.stat().st_mtime_ns)
@@ -140,8 +140,16 @@ def method(name: str) -> models.Method:
 
 
 def experiment(name: str) -> models.Experiment:
-    """The experiment ``name``."""
+    """The experiment ``name``: its file's, or the default one of the data set of that name."""
+    files = ROOT / "experiments" / f"{name}.yaml", ROOT / "datasets" / f"{name}.yaml"
+    if not files[0].is_file() and files[1].is_file():
+        return models.default_experiment(name, dataset(name))
     return load("experiments", name)
+
+
+def experiments() -> list[str]:
+    """All experiments there are: those of files, and the default one of each data set whose name no file has."""
+    return sorted({*names("experiments"), *names("datasets")})
 
 
 def _listed(value: Any) -> Any:

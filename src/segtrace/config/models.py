@@ -75,6 +75,22 @@ class Experiment(Model):
     notes: list[str] = []
 
 
+#: Methods of a data set's default experiment, by its dimensions: such as train within minutes on two cores.
+DEFAULT_METHODS = {2: ["unet_tiny", "dynunet_tiny_2d"], 3: ["unet3d_tiny", "dynunet_tiny_3d"]}
+
+
+def default_experiment(name: str, data: Dataset) -> Experiment:
+    """What ``experiments=NAME`` means where NAME is a data set alone: its first recipe and protocol, two small networks."""
+    return Experiment(
+        title=f"{data.title}: default experiment",
+        dataset=name,
+        recipe=next(iter(data.recipes)),
+        protocol=next(iter(data.protocols)),
+        training=f"generic_{data.dimensions}d",
+        methods=DEFAULT_METHODS[data.dimensions],
+    )
+
+
 class Config(Model):
     """``config/config.yaml``: what to run."""
 

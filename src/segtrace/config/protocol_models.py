@@ -170,7 +170,3 @@ class Protocol(Model):
         if self.sides and self.kind != "side_folds":
             found += f"; cases of {', '.join(self.sides)} only"
         return found
-
-
-#: What a data set without protocols of its own has.
-NESTED = {"nested": Protocol(kind="grouped_random", test_fraction=0.2, validation_fraction=0.1)}

@@ -48,13 +48,10 @@ def training_of(run: layout.RunName) -> str:
     found: dict[str, list[str]] = {}
     for name in load.names("experiments"):
         experiment = load.experiment(name)
-        same = (experiment.dataset, experiment.recipe, experiment.protocol) == (
-            run.dataset,
-            run.recipe,
-            run.protocol,
-        )
-        if same and run.method in experiment.methods:
+        if _names(experiment, run):
             found.setdefault(experiment.training, []).append(name)
+    if not found and run.dataset in load.experiments() and _names(load.experiment(run.dataset), run):
+        return load.experiment(run.dataset).training  # the data set's default experiment
     if not found:
         raise SegtraceError(
             f"no experiment in config/experiments trains {run.method} on {run.dataset}/{run.recipe}/{run.protocol}"
@@ -67,6 +64,11 @@ def training_of(run: layout.RunName) -> str:
             f"experiments disagree on the training of {run}: {listed}; give one a recipe of its own"
         )
     return next(iter(found))
+
+
+def _names(experiment: models.Experiment, run: layout.RunName) -> bool:
+    asked = (experiment.dataset, experiment.recipe, experiment.protocol)
+    return asked == (run.dataset, run.recipe, run.protocol) and run.method in experiment.methods
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

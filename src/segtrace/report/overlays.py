@@ -80,7 +80,7 @@ def overlays(subject: Subject, wanted: Sequence[tuple[layout.RunName, str]]) -> 
                 made[str(run), case] = Shown(problem=f"the prediction is not on this machine: {where}")
                 continue
             prediction = images.read_label_file(path)
-            made[str(run), case] = Shown(pictures=tuple(_pictures(image, reference, prediction)))
+            made[str(run), case] = Shown(pictures=tuple(pictures_of(image, reference, prediction)))
     return made
 
 
@@ -129,7 +129,8 @@ def _reader(subject: Subject) -> Any:
     return native
 
 
-def _pictures(image: sitk.Image, reference: sitk.Image, prediction: sitk.Image) -> Iterator[Picture]:
+def pictures_of(image: sitk.Image, reference: sitk.Image, prediction: sitk.Image) -> Iterator[Picture]:
+    """The slices of one case to show: the picture itself, or one slice a plane of a volume."""
     volume = image.GetDimension() == 3
     if volume:  # one picture a plane needs one orientation; DICOMOrient only reorders and flips axes
         image, reference, prediction = (

@@ -97,7 +97,7 @@ def _configuration(name: str, config: models.Config) -> Iterator[Part]:
     experiment = load.experiment(name)
     budget: models.Budget = load.load("budgets", config.budget)
     chosen = {
-        "experiments": [name],
+        "experiments": [name] if name in load.names("experiments") else [],  # a default one has no file
         "datasets": [experiment.dataset],
         "training": sorted({experiment.training, *budget.by_training}),  # a budget's recipes must be there
         "budgets": [config.budget],

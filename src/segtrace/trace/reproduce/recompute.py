@@ -96,7 +96,7 @@ def plan(table: Path, *, row: str | None, column: str) -> Plan:
 def _naming(run: layout.RunName) -> str:
     """The first experiment that names a run."""
     runs.training_of(run)  # says so if there is none, or if they disagree
-    for name in load.names("experiments"):
+    for name in [*load.names("experiments"), run.dataset]:
         found = load.experiment(name)
         same = (found.dataset, found.recipe, found.protocol) == (run.dataset, run.recipe, run.protocol)
         if same and run.method in found.methods:
@@ -163,7 +163,8 @@ def _there(path: Path) -> Path:
 def _reduce(plan: Plan, config: Path) -> None:
     """Leave of the configuration what the plan needs. Other experiments stay: they say how a run is trained."""
     path = config / "experiments" / f"{plan.experiment}.yaml"
-    experiment = load.read_yaml(path)
+    own = path.is_file()  # a data set's default experiment has no file
+    experiment = load.read_yaml(path) if own else load.experiment(plan.experiment).model_dump(mode="json")
     experiment["methods"] = list(dict.fromkeys(run.method for run in plan.runs))
     experiment["folds"] = sorted({run.fold for run in plan.runs})
     _write_yaml(path, experiment)
