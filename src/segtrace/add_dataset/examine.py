@@ -1,5 +1,6 @@
 """The new tree, read case by case as the index will read it: what is faulty, and what the configuration should say."""
 
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
