@@ -79,6 +79,8 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
             "image_sha256": _text(_HEX64),  # of the files' bytes, in order
             "label_sha256": _text(empty=True),
             "pixels_sha256": _text(_HEX64),  # of the decoded image: equal in any container
+            "fingerprint": _text(_HEX16),  # perceptual hash of the image: near ones are alike
+            "duplicate_group": _text(_NAME),  # first case of all that show the same image; often itself
             "digest": _text(_HEX16),  # of the whole case: this decides what reruns
             "dimensions": pa.Column("int64", pa.Check.isin([2, 3])),
             "channels": _whole(1),

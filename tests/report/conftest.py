@@ -195,6 +195,8 @@ class Project:
                     "image_sha256": "a" * 64,
                     "label_sha256": "b" * 64,
                     "pixels_sha256": "a" * 64,
+                    "fingerprint": "0" * 16,
+                    "duplicate_group": case,
                     "digest": "e" * 16,
                     "dimensions": len(self.shape),
                     "channels": 1,

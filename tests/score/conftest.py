@@ -75,6 +75,8 @@ class Project:
             "image_sha256": sha256,
             "label_sha256": sha256,
             "pixels_sha256": sha256,
+            "fingerprint": "0" * 16,
+            "duplicate_group": case,
             "digest": sha256[:16],
             "dimensions": self.dimensions,
             "channels": 1,

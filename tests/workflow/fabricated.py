@@ -107,6 +107,7 @@ def _indexed() -> None:
                 "labels": json.dumps([labels]),
                 "image_sha256": hashlib.sha256((layout.raw(DATASET) / images).read_bytes()).hexdigest(),
                 "label_sha256": hashlib.sha256((layout.raw(DATASET) / labels).read_bytes()).hexdigest(),
+                "duplicate_group": case,
                 "digest": f"{number:016x}",
             }
         )

@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Index a data set and judge it. ``cases.csv`` and ``gate.json`` are written only if all is well."""
     from pathlib import Path
 
-    from segtrace import datasets, digests, files, gates, layout, parallel, tables
+    from segtrace import datasets, digests, duplicates, files, gates, layout, parallel, tables
     from segtrace.config import load
     from segtrace.errors import SegtraceError, raise_all
     from segtrace.index import build, gate
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
             data.options,
             data.gate.empty_masks,
         ]
-        rows, problems = build.build(
+        rows, _, problems = build.build(
             jobs,
             cache=Path(".segtrace/index") / f"{name}.json",
             key=digests.digest(settings),
@@ -92,6 +92,9 @@ def run(arguments: argparse.Namespace) -> None:
             heading=f"index {name}: faulty cases in {root}",
             remedy=f"Mend the files, or list the cases under 'exclude' in config/datasets/{name}.yaml with a reason.",
         )
+        pairs = [(one, other) for one, other, _ in duplicates.copies(rows)]
+        for row, group in zip(rows, duplicates.groups([row["case"] for row in rows], pairs), strict=True):
+            row["duplicate_group"] = group
         docs, title = layout.data_docs(name, "index"), f"index {name}"
         results = gates.judge(
             gate.population(rows, labels=sorted(data.labels)),

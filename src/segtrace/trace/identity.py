@@ -31,7 +31,7 @@ SETTLED: dict[str, tuple[str, ...]] = {
 }
 #: Of the tables of a phase, the columns that are read here.
 COLUMNS = {
-    "index": ("case", "digest"),
+    "index": ("case", "digest", "duplicate_group"),
     "prepare": ("case", "digest", "image_sha256", "label_sha256"),
     "split": ("case", "fold", "role"),
     "predict": ("case", "file", "sha256"),
@@ -115,7 +115,7 @@ def _readers(job: Job) -> dict[str, Callable[[Job, models.Config], Any]]:
         case "validate":
             return {"cases": _cases, "prepared": _batches}
         case "split":
-            return {"cases": _cases}
+            return {"cases": _grouped}
         case "train":
             return {"arrays": _arrays}
         case "predict":
@@ -148,6 +148,12 @@ def _batch(job: Job, _: models.Config) -> str:
 
 def _cases(job: Job, _: models.Config) -> str:
     return digests.digest([*case_digests(jobs.dataset_of(job)).items()])
+
+
+def _grouped(job: Job, _: models.Config) -> str:
+    """Of each case its digest, and the duplicates that it must not be parted from."""
+    table = rows(layout.cases(jobs.dataset_of(job)))
+    return digests.digest([[row["case"], row["digest"], row["duplicate_group"]] for row in table])
 
 
 def _batches(job: Job, config: models.Config) -> str:
