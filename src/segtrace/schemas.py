@@ -99,6 +99,21 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
         strict=True,
         unique=["case"],
     ),
+    # One row a pair of cases that show the same image.
+    "duplicates": pa.DataFrameSchema(
+        {
+            "first": _text(_NAME),
+            "second": _text(_NAME),
+            "kind": _text(pa.Check.isin(["bytes", "pixels", "near"])),
+            "hamming": _whole(),  # bits of 64 that differ between the fingerprints, after the transform
+            "correlation": _number(pa.Check.in_range(-1.0, 1.0)),  # of the thumbnails' detail
+            "transform": _text(),  # of the first image, which then shows the second
+            "mask_dice": _number(_UNIT, unknown=True),  # after the transform; unknown: both masks are empty
+            "contradiction": _text(empty=True),  # how the labels contradict each other
+        },
+        strict=True,
+        unique=["first", "second"],
+    ),
     # One row a prepared case: what it was made from and what its arrays are.
     "prepared": pa.DataFrameSchema(
         {

@@ -112,6 +112,8 @@ def _indexed() -> None:
             }
         )
     _csv(layout.cases(DATASET), rows)
+    columns = "first,second,kind,hamming,correlation,transform,mask_dice,contradiction"
+    layout.duplicates(DATASET).write_text(f"{columns}\nc0,c1,near,2,0.95,none,0.9,\n")
     write_json(
         layout.index(DATASET) / "gate.json",
         {"passed": True, "expectations": {"number of cases": {"observed": 6}}},

@@ -203,15 +203,9 @@ def build(
         problems += indexed.problems
         if not indexed.problems:
             rows[indexed.case], pictures[indexed.case] = indexed.row, indexed.thumbnails
-            entry = kept_cases.entry(
-                job.case,
-                row=indexed.row,
-                thumbnails=indexed.thumbnails,
-                state=indexed.state,
-                started_ns=started,
-            )
+            entry = kept_cases.entry(job.case, indexed.row, indexed.state, started_ns=started)
             if entry is not None:
                 kept[indexed.case] = entry
-    kept_cases.write(cache, kept, key=key)
     sound = [job.case.case for job in jobs if job.case.case in rows]
+    kept_cases.write(cache, kept, {name: pictures[name] for name in sound}, key=key)
     return [rows[name] for name in sound], [pictures[name] for name in sound], problems

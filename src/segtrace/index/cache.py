@@ -1,14 +1,16 @@
 """What is kept of indexed cases, so that unchanged files are not read again.
 
 Under ``.segtrace/index``: ``NAME.json`` holds the row of each case with the state of its files (size, times, inode),
-``NAME.npy`` the thumbnails. An entry names its thumbnails by place and checksum, so two files of different age
-can never be taken for one another. Both can be deleted at any time.
+``NAME.npy`` the thumbnails of all cases that were indexed last, in order. An entry names its thumbnails by place and
+checksum, so two files of different age can never be taken for one another. Both can be deleted at any time. The
+thumbnails are no output of the index: they are pictures, which many owners forbid to hand on, and ``data/index`` is
+made for version control.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,34 +75,34 @@ def row(entry: Any, root: Path, case: Case) -> dict[str, Any] | None:
     return found if entry.get("state") == json.loads(json.dumps(state)) and isinstance(found, dict) else None
 
 
-def entry(
-    case: Case, *, row: Mapping[str, Any], thumbnails: np.ndarray, state: State, started_ns: int
-) -> dict[str, Any] | None:
+def entry(case: Case, row: Mapping[str, Any], state: State, *, started_ns: int) -> dict[str, Any] | None:
     """What is kept of a case; None if its files were changed too shortly before ``started_ns``."""
     if any(max(item[2], item[3]) > started_ns - RACY_NS for item in state):
         return None
-    return {"case": asdict(case), "state": state, "row": dict(row), "thumbnails": thumbnails}
+    return {"case": asdict(case), "state": state, "row": dict(row)}
 
 
-def write(path: Path, entries: Mapping[str, Mapping[str, Any]], *, key: str) -> None:
-    """Write entries, those of :func:`read` and of :func:`entry`, with their thumbnails beside them."""
-    pictures = [entry["thumbnails"] for entry in entries.values()]
-    kept = {
-        name: {word: entry[word] for word in ("case", "state", "row")}
-        | {"place": place, "checksum": _checksum(pictures[place])}
-        for place, (name, entry) in enumerate(entries.items())
-    }
-    write_thumbnails(path.with_suffix(".npy"), pictures)
+def write(
+    path: Path,
+    entries: Mapping[str, Mapping[str, Any]],
+    thumbnails: Mapping[str, np.ndarray],
+    *,
+    key: str,
+) -> None:
+    """Write entries, those of :func:`read` and of :func:`entry`, and beside them the ``thumbnails`` of all cases."""
+    kept = {}
+    for place, (name, pictures) in enumerate(thumbnails.items()):
+        if name in entries:
+            plain = {word: entries[name][word] for word in ("case", "state", "row")}
+            kept[name] = plain | {"place": place, "checksum": _checksum(pictures)}
+    with files.atomic(path.with_suffix(".npy"), "wb") as handle:
+        shape = (len(thumbnails), *fingerprints.SHAPE)
+        np.lib.format.write_array_header_1_0(handle, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for (
+            pictures
+        ) in thumbnails.values():  # one by one: those of a large data set fill memory once, not twice
+            handle.write(np.ascontiguousarray(pictures, np.uint8).tobytes())
     files.write_json(path, {"key": key, "cases": kept})
-
-
-def write_thumbnails(path: Path, pictures: Sequence[np.ndarray]) -> None:
-    """Write the thumbnails of cases as one array (N, 2, SIDE, SIDE) in one step; equal ones give equal bytes."""
-    with files.atomic(path, "wb") as handle:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(pictures), *fingerprints.SHAPE)}
-        np.lib.format.write_array_header_1_0(handle, header)
-        for picture in pictures:  # one after the other: those of a large data set fill memory once, not twice
-            handle.write(np.ascontiguousarray(picture, np.uint8).tobytes())
 
 
 def _checksum(picture: np.ndarray) -> str:

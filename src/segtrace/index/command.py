@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Index a data set and judge it. ``cases.csv`` and ``gate.json`` are written only if all is well."""
-    from pathlib import Path
+    """Index a data set, find its duplicates and judge it. Nothing is written unless all is well."""
+    import numpy as np
 
     from segtrace import datasets, digests, duplicates, files, gates, layout, parallel, tables
     from segtrace.config import load
@@ -75,9 +75,9 @@ def run(arguments: argparse.Namespace) -> None:
             data.options,
             data.gate.empty_masks,
         ]
-        rows, _, problems = build.build(
+        rows, thumbnails, problems = build.build(
             jobs,
-            cache=Path(".segtrace/index") / f"{name}.json",
+            cache=layout.thumbnails(name).with_suffix(".json"),
             key=digests.digest(settings),
             run=lambda fresh: parallel.map_cases(
                 build.index_case,
@@ -92,8 +92,9 @@ def run(arguments: argparse.Namespace) -> None:
             heading=f"index {name}: faulty cases in {root}",
             remedy=f"Mend the files, or list the cases under 'exclude' in config/datasets/{name}.yaml with a reason.",
         )
-        pairs = [(one, other) for one, other, _ in duplicates.copies(rows)]
-        for row, group in zip(rows, duplicates.groups([row["case"] for row in rows], pairs), strict=True):
+        pairs = duplicates.pairs(rows, np.stack(thumbnails))
+        joined = [(pair["first"], pair["second"]) for pair in pairs]
+        for row, group in zip(rows, duplicates.groups([row["case"] for row in rows], joined), strict=True):
             row["duplicate_group"] = group
         docs, title = layout.data_docs(name, "index"), f"index {name}"
         results = gates.judge(
@@ -107,7 +108,14 @@ def run(arguments: argparse.Namespace) -> None:
             heading=f"index {name}: the data set is not what config/datasets/{name}.yaml expects",
             remedy=f"See {docs}/index.html. Mend the data, or the key 'gate' where the data is right.",
         )
+        tables.write("duplicates", pairs, layout.duplicates(name))
         tables.write("cases", rows, layout.cases(name))
         files.write_json(folder / "gate.json", gates.to_json(results, title=title))
         record.write(job, made, notes={"left_out": left_out} if left_out else None)
     print(f"{name}: {len(rows)} cases, {len(results)} expectations met; pages: {docs}/index.html")
+    if pairs:
+        torn = sum(bool(pair["contradiction"]) for pair in pairs)
+        print(
+            f"{name}: {len(pairs)} pairs show the same image, {torn} of them with labels that contradict each other; "
+            f"see {layout.duplicates(name)}, and pictures with 'segtrace audit {name}'"
+        )
