@@ -37,9 +37,13 @@ def thumbnails(image: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Both thumbnails of a case, (2, SIDE, SIDE) uint8: its image, and the share of its foreground (255: all).
 
     ``image`` is (C, D, H, W) or (C, H, W), ``label`` (D, H, W) or (H, W). Channels are averaged, and so are the
-    slices of a volume. Greys are stretched between their 0.5th and 99.5th percentile; a pixel with any foreground
+    slices of the middle fifth of a volume (over all slices, too little would be left of what tells one patient from
+    another), and those of its mask. Greys are stretched between their 0.5th and 99.5th percentile; a pixel with any foreground
     has a share of at least 1.
     """
+    if image.ndim == 4:
+        depth = image.shape[1]
+        image = image[:, depth * 2 // 5 : -(-depth * 3 // 5)]
     grey = _reduced(image.reshape(-1, *image.shape[-2:]))
     low, high = np.percentile(grey, (0.5, 99.5), method="nearest")
     shown = np.clip((grey - low) / (high - low), 0, 1) if high > low else np.zeros_like(grey)

@@ -1,8 +1,9 @@
 """How alike two thumbnails are in their detail, wherever one is a slightly moved or cropped part of the other.
 
 Images of one kind (dermoscopy, chest radiographs) are alike in the large: what tells a copy is the detail. So
-thumbnails are band-passed (a difference of two Gaussians), and the normalised cross-correlation over the part that
-both show is taken for all small shifts, with one of the two cut at its borders by a few per cent.
+thumbnails are band-passed (a difference of two Gaussians) and divided by their local contrast, without which a sharp
+outline (a field of view, a body) would outweigh all else. The normalised cross-correlation over the part that both
+show is taken for all small shifts, with one of the two cut at its borders by a few per cent.
 """
 
 from collections.abc import Iterator
@@ -21,8 +22,13 @@ MATCHES = tuple((cut, 0) for cut in range(len(CUTS))) + tuple((0, cut) for cut i
 COARSE, FINE = (1.5, 4.0), (1.0, 2.0)
 #: Largest shift between two images, as a part of their side.
 SHIFT = 1 / 8
-#: Variance of a band that counts as nothing (greys squared): rounding a thumbnail to whole greys leaves less.
-NOTHING = 0.02
+#: Standard deviation, in pixels, of the surroundings over which contrast is local.
+SURROUNDINGS = 4.0
+#: Variance of a band, in greys squared, that counts as little contrast: some times what rounding to whole greys and
+#: lossy compression leave.
+LITTLE = 0.5
+#: Variance that counts as nothing, of a band and of a detail: a correlation with a constant image is 0.
+NOTHING, NO_DETAIL = 0.02, 0.001
 #: Pairs compared at a time: bounds memory to some hundred MB.
 BLOCK = 512
 
@@ -55,6 +61,13 @@ def banded(pictures: np.ndarray, sigmas: tuple[float, float]) -> np.ndarray:
     """Pictures (N, H, W) between two scales: the difference of two Gaussians, float32."""
     narrow, wide = (ndimage.gaussian_filter(pictures, (0, s, s), output=np.float32) for s in sigmas)
     return np.asarray(narrow - wide)
+
+
+def detailed(pictures: np.ndarray) -> np.ndarray:
+    """The fine band of pictures (N, H, W), everywhere of about the same contrast, float32."""
+    band = banded(pictures, FINE)
+    sigma = (0, SURROUNDINGS, SURROUNDINGS)
+    return np.asarray(band / np.sqrt(ndimage.gaussian_filter(band * band, sigma) + LITTLE))
 
 
 def halved(pictures: np.ndarray) -> np.ndarray:
@@ -129,7 +142,7 @@ Detail = tuple[np.ndarray, np.ndarray]
 def _details(greys: np.ndarray, places: np.ndarray) -> list[Detail]:
     """For each cut, the detail of the thumbnails at ``places``; each image is filtered once."""
     wanted, back = np.unique(places, return_inverse=True)
-    found = [detail(banded(cut_out(greys[wanted], cut), FINE)) for cut in CUTS]
+    found = [detail(detailed(cut_out(greys[wanted], cut))) for cut in CUTS]
     return [(spectra[back], energies[back]) for spectra, energies in found]
 
 
@@ -139,13 +152,13 @@ def _lags(side: int) -> np.ndarray:
 
 
 def detail(pictures: np.ndarray) -> Detail:
-    """Band-passed pictures (N, SIDE, SIDE) ready for :func:`correlations`. Their mean is 0 and is not subtracted."""
+    """What :func:`detailed` gives, (N, SIDE, SIDE), ready for :func:`correlations`. Its mean is 0 and not subtracted."""
     lags = _lags(SIDE)
     begin, end = np.maximum(lags, 0), SIDE + np.minimum(lags, 0)
     sums = np.pad((pictures.astype(np.float64) ** 2).cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))
     rows = sums[:, end] - sums[:, begin]
     area = np.multiply.outer(end - begin, end - begin)
-    energies = rows[:, :, end] - rows[:, :, begin] + NOTHING * area
+    energies = rows[:, :, end] - rows[:, :, begin] + NO_DETAIL * area
     padded = SIDE + len(lags) // 2  # no shift wraps round
     return np.asarray(fft.rfft2(pictures, (padded, padded))), energies
 
