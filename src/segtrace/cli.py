@@ -46,6 +46,10 @@ TRUST = {
     ),
     "pin": ("segtrace.trace.pin", "write data/raw/NAME.dvc: pin a data set's raw files with DVC"),
     "export": ("segtrace.trace.export.command", "pack an experiment as a Workflow Run RO-Crate"),
+    "audit": (
+        "segtrace.audit.command",
+        "look for duplicates, contradicting masks and leaks in data sets, and for overlaps between them",
+    ),
     "doctor": (
         "segtrace.trace.doctor.command",
         "look at this machine and say what would give trouble",

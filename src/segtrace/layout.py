@@ -156,6 +156,11 @@ def results(experiment: str) -> Path:
     return RESULTS / experiment
 
 
+def audit(datasets: Iterable[str]) -> Path:
+    """The page about one or several data sets."""
+    return Path("reports/audit") / "+".join(datasets) / "index.html"
+
+
 def report(experiment: str) -> Path:
     """The page to open."""
     return Path("reports") / experiment / "index.html"

@@ -99,4 +99,8 @@ def read(table: str, path: Path) -> "pd.DataFrame":
     for name, kind in kinds.items():
         if kind == "float64" and name in data and str(data[name].dtype) == "int64":
             data[name] = data[name].astype("float64")
+    if data.empty and set(data) == set(
+        kinds
+    ):  # a table without rows, such as that of duplicates, has no types
+        data = data.astype(kinds)
     return check(table, data, where=str(path))
