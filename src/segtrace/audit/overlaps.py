@@ -77,7 +77,7 @@ def thumbnails(found: Audit) -> np.ndarray:
         raise SegtraceError(f"{path}: damaged ({error}); delete it and {remedy}") from None
     expected = [row["fingerprint"] for row in found.rows]
     fits = pictures.dtype == np.uint8 and pictures.shape == (len(expected), *fingerprints.SHAPE)
-    codes = fingerprints.fingerprints(pictures[:, 0]) if fits else []
-    if fits and [fingerprints.as_text(int(code)) for code in codes] == expected:
+    codes = fingerprints.fingerprints(pictures[:, 0]).tolist() if fits else []
+    if fits and [fingerprints.as_text(code) for code in codes] == expected:
         return pictures
     raise SegtraceError(f"{path}: not of the cases in {layout.cases(found.name)}; {remedy}")
