@@ -48,6 +48,10 @@ TRUST = {
         "segtrace.trace.export.command",
         "pack an experiment as a Workflow Run RO-Crate, or a data set for nnU-Net",
     ),
+    "audit": (
+        "segtrace.audit.command",
+        "look for duplicates, contradicting masks and leaks in data sets, and for overlaps between them",
+    ),
     "doctor": (
         "segtrace.trace.doctor.command",
         "look at this machine and say what would give trouble",

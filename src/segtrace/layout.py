@@ -111,6 +111,16 @@ def cases(dataset: str) -> Path:
     return index(dataset) / "cases.csv"
 
 
+def duplicates(dataset: str) -> Path:
+    """One row a pair of cases that show the same image."""
+    return index(dataset) / "duplicates.csv"
+
+
+def thumbnails(dataset: str) -> Path:
+    """Thumbnails of the cases, in the order of ``cases.csv``: pictures, so no part of what is shared."""
+    return Path(".segtrace/index") / f"{dataset}.npy"
+
+
 def prepared(dataset: str, recipe: str) -> Path:
     """Folder of prepared arrays, ``prepared.csv``, ``mask_checks.csv`` and the prepared gate."""
     return Path("data/prepared") / dataset / recipe
@@ -154,6 +164,11 @@ def scores(name: str | RunName, variant: str | Variant) -> Path:
 def results(experiment: str) -> Path:
     """Deterministic tables of an experiment."""
     return RESULTS / experiment
+
+
+def audit(datasets: Iterable[str]) -> Path:
+    """The page about one or several data sets."""
+    return Path("reports/audit") / "+".join(datasets) / "index.html"
 
 
 def report(experiment: str) -> Path:

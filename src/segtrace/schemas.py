@@ -74,12 +74,13 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
             "subject": _text(),
             "group": _text(empty=True),
             "side": _text(empty=True),
-            "duplicate_group": _text(_NAME),  # its near-duplicates' component; a case without any is its own
             "images": _text(_JSON),  # list of files relative to the data set's folder
             "labels": _text(_JSON),
             "image_sha256": _text(_HEX64),  # of the files' bytes, in order
             "label_sha256": _text(empty=True),
             "pixels_sha256": _text(_HEX64),  # of the decoded image: equal in any container
+            "fingerprint": _text(_HEX16),  # perceptual hash of the image: near ones are alike
+            "duplicate_group": _text(_NAME),  # first case of all that show the same image; often itself
             "digest": _text(_HEX16),  # of the whole case: this decides what reruns
             "dimensions": pa.Column("int64", pa.Check.isin([2, 3])),
             "channels": _whole(1),
@@ -97,6 +98,21 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
         },
         strict=True,
         unique=["case"],
+    ),
+    # One row a pair of cases that show the same image.
+    "duplicates": pa.DataFrameSchema(
+        {
+            "first": _text(_NAME),
+            "second": _text(_NAME),
+            "kind": _text(pa.Check.isin(["bytes", "pixels", "near"])),
+            "hamming": _whole(),  # bits of 64 that differ between the fingerprints, after the transform
+            "correlation": _number(pa.Check.in_range(-1.0, 1.0)),  # of the thumbnails' detail
+            "transform": _text(),  # of the first image, which then shows the second
+            "mask_dice": _number(_UNIT, unknown=True),  # after the transform; unknown: both masks are empty
+            "contradiction": _text(empty=True),  # how the labels contradict each other
+        },
+        strict=True,
+        unique=["first", "second"],
     ),
     # One row a prepared case: what it was made from and what its arrays are.
     "prepared": pa.DataFrameSchema(

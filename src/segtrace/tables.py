@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 #: Table → the phase that makes it.
 _MADE_BY = {
     "cases": "index",
+    "duplicates": "index",
     "prepared": "validate",
     "mask_checks": "validate",
     "split": "split",

@@ -148,7 +148,13 @@ def project(tmp_path, monkeypatch) -> Path:
         rows.append(
             dict.fromkeys(tables.SCHEMAS["cases"].columns, "")
             | {"dataset": "toy", "images": "[]", "labels": "[]", "digest": "e" * 16, "dtype": "uint8"}
-            | {"image_sha256": "a" * 64, "label_sha256": "b" * 64, "dimensions": 2, "channels": 1}
+            | {
+                "image_sha256": "a" * 64,
+                "label_sha256": "b" * 64,
+                "fingerprint": "0" * 16,
+                "dimensions": 2,
+                "channels": 1,
+            }
             | {"size": "10x100", "spacing_mm": "1x1", "origin_mm": "0x0", "direction": "1x0x0x1"}
             | {"intensity_min": 0.0, "intensity_max": 1.0, "components": "{}", "centroids_mm": "{}"}
             | made

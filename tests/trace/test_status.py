@@ -33,7 +33,7 @@ def test_everything_there_and_holding_is_status_0(complete: Path, capsys: pytest
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines[1:]] == [
         ["acquire", "1", "0", "0"],
-        ["index", "2", "0", "0"],
+        ["index", "3", "0", "0"],
         ["prepare", "2", "0", "0"],
         ["validate", "3", "0", "0"],
         ["split", "2", "0", "0"],
@@ -43,7 +43,7 @@ def test_everything_there_and_holding_is_status_0(complete: Path, capsys: pytest
         ["compare", "3", "0", "0"],
         ["overview", "2", "0", "0"],
         ["report", "1", "0", "0"],
-        ["all", "40", "0", "0"],
+        ["all", "41", "0", "0"],
     ]
 
 
@@ -51,7 +51,7 @@ def test_a_missing_output_is_status_1(project: Path, capsys: pytest.CaptureFixtu
     assert cli.main(["status"]) == 1
     told = capsys.readouterr()
     assert "report made: reports/made/index.html: recorded there, now missing" in told.out
-    assert "of 40 configured outputs, 0 do not hold and 1 are missing" in told.err
+    assert "of 41 configured outputs, 0 do not hold and 1 are missing" in told.err
 
 
 def test_a_problem_of_one_outputs_bytes_is_its_own_and_any_other_is_every_outputs(complete: Path) -> None:

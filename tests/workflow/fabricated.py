@@ -107,10 +107,13 @@ def _indexed() -> None:
                 "labels": json.dumps([labels]),
                 "image_sha256": hashlib.sha256((layout.raw(DATASET) / images).read_bytes()).hexdigest(),
                 "label_sha256": hashlib.sha256((layout.raw(DATASET) / labels).read_bytes()).hexdigest(),
+                "duplicate_group": case,
                 "digest": f"{number:016x}",
             }
         )
     _csv(layout.cases(DATASET), rows)
+    columns = "first,second,kind,hamming,correlation,transform,mask_dice,contradiction"
+    layout.duplicates(DATASET).write_text(f"{columns}\nc0,c1,near,2,0.95,none,0.9,\n")
     write_json(
         layout.index(DATASET) / "gate.json",
         {"passed": True, "expectations": {"number of cases": {"observed": 6}}},

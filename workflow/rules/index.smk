@@ -8,6 +8,7 @@ checkpoint index:
     output:
         cases="data/index/{dataset}/cases.csv",
         gate="data/index/{dataset}/gate.json",
+        duplicates="data/index/{dataset}/duplicates.csv",
     log:
         "logs/index/{dataset}.log",
     benchmark:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from segtrace import datasets, parallel
+from segtrace import datasets, duplicates, parallel
 from segtrace.add_dataset.proposal import Proposal
 from segtrace.config import data_models, models
 from segtrace.datasets import Case
@@ -63,7 +63,11 @@ def examine(root: Path, name: str, proposal: Proposal) -> Examined:
         for case, indexed in zip(cases, found, strict=True)
         if indexed.problems
     }
-    return Examined(cases, [indexed.row for indexed in found if not indexed.problems], faults)
+    sound = [indexed for indexed in found if not indexed.problems]
+    rows = [indexed.row for indexed in sound]
+    if rows:
+        duplicates.grouped(rows, np.stack([indexed.thumbnails for indexed in sound]))
+    return Examined(cases, rows, faults)
 
 
 def _short(problem: str, case: Case, root: Path) -> str:
@@ -78,8 +82,6 @@ def empty_masks(rows: Sequence[Mapping[str, Any]]) -> int:
 
 
 def _labelled(row: Mapping[str, Any]) -> dict[int, int]:
-    import json
-
     return {int(value): count for value, count in json.loads(row["voxels"]).items() if value != "0"}
 
 

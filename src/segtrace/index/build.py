@@ -1,30 +1,23 @@
-"""Indexing cases: bytes, geometry, intensities and masks of each, and every fault of all of them at once.
-
-A cache under ``.segtrace/`` keeps each case's row together with the state of its files (size, times,
-inode), so that indexing unchanged data again reads nothing. The cache can be deleted at any time.
-"""
+"""Indexing cases: bytes, geometry, intensities, masks and thumbnails of each, and all faults of all at once."""
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
-from segtrace import datasets, digests, files, images
+from segtrace import datasets, digests, files, fingerprints, images
 from segtrace.datasets import Case
 from segtrace.errors import SegtraceError
 from segtrace.geometry import format_numbers
+from segtrace.index import cache as kept_cases
 from segtrace.structures import structures
 
-#: A file that changed less than this before it was read may change again within one tick of the file
-#: system's clock, with the same times: its row is used but not cached.
-RACY_NS = 2_000_000_000
 #: Names that the store's folder needs for itself.
 RESERVED = ("gate",)
 
@@ -46,12 +39,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Indexed:
-    """What came of a case: its row, or what is wrong with it. ``state`` is that of its files before reading."""
+    """What came of a case: its row and thumbnails, or what is wrong with it. ``state`` is that of its files
+    before reading.
+    """
 
     case: str
     row: dict[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
-    state: tuple[tuple[Any, ...], ...] = ()
+    state: kept_cases.State = ()
+    thumbnails: np.ndarray = field(default_factory=lambda: np.zeros(fingerprints.SHAPE, np.uint8))
 
 
 def index_case(job: Job) -> Indexed:
@@ -63,36 +59,29 @@ def index_case(job: Job) -> Indexed:
         names = [names[0], f"{len(names) - 1} more files"]
     place = f"{case.case} ({', '.join(names)})"
     try:
-        state = file_state(job.root, case)
-        row, problems = _describe(job)
+        state = kept_cases.file_state(job.root, case)
+        row, thumbnails, problems = _describe(job)
     except SegtraceError as error:
         return Indexed(case.case, problems=(f"{place}: {error}",))
     except FileNotFoundError as error:
         return Indexed(case.case, problems=(f"{place}: {error.filename}: no such file",))
-    if file_state(job.root, case) != state:
+    if kept_cases.file_state(job.root, case) != state:
         problems = [*problems, "a file was changed while it was read; run index again"]
-    return Indexed(case.case, row, tuple(f"{place}: {problem}" for problem in problems), state)
+    found = tuple(f"{place}: {problem}" for problem in problems)
+    return Indexed(case.case, row, found, state, thumbnails)
 
 
-def file_state(root: Path, case: Case) -> tuple[tuple[Any, ...], ...]:
-    """Path, size, modification and change time (ns) and inode of each of a case's files."""
-    rows = []
-    for name in [*case.images, *case.labels]:
-        status = os.stat(root / name)
-        rows.append((name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
-    return tuple(rows)
-
-
-def _describe(job: Job) -> tuple[dict[str, Any], list[str]]:
-    """The row of a case and its problems. The row is complete only if there is no problem."""
+def _describe(job: Job) -> tuple[dict[str, Any], np.ndarray, list[str]]:
+    """The row of a case, its thumbnails and its problems. The first two are complete only if there is no problem."""
     case, problems = job.case, []
+    none = np.zeros(fingerprints.SHAPE, np.uint8)
     files.check_safe_name(case.case, what="the case")
     if case.case in RESERVED or case.case.endswith(".prov"):
         problems.append(
             f"the case cannot be named {case.case!r}: files of that name stand beside the prepared cases"
         )
     if not case.labels:
-        return {}, [*problems, "the case has no label file; list it under 'exclude' to leave it out"]
+        return {}, none, [*problems, "the case has no label file; list it under 'exclude' to leave it out"]
     reader = datasets.reader(job.reader)
     image = reader.read_image(job.root, case, job.options)
     grid = images.grid_of(image)
@@ -109,7 +98,7 @@ def _describe(job: Job) -> tuple[dict[str, Any], list[str]]:
         label_grid = images.grid_of(label_image)
         label = images.label_array(label_image, where=", ".join(case.labels))
     except SegtraceError as error:  # the image's faults are worth telling even so
-        return {}, [*problems, str(error)]
+        return {}, none, [*problems, str(error)]
     problems += [f"image and label differ: {difference}" for difference in grid.differences(label_grid)]
     values, counts = np.unique(label, return_counts=True)
     foreign = [int(value) for value in values if value != 0 and value not in job.labels]
@@ -120,13 +109,14 @@ def _describe(job: Job) -> tuple[dict[str, Any], list[str]]:
     if not job.empty_allowed and not foreign and not label.any():
         problems.append("the label is empty: every voxel is background")
     if problems:
-        return {}, problems
+        return {}, none, problems
     voxels = {str(value): 0 for value in (0, *job.labels)}
     voxels.update({str(int(value)): int(count) for value, count in zip(values, counts, strict=True)})
     found = structures(label, label_grid, labels=job.labels)
     image_sha256 = files.sha256_files(job.root, case.images)
     label_sha256 = files.sha256_files(job.root, case.labels)
     low, high = float(array.min()), float(array.max())
+    thumbnails = fingerprints.thumbnails(array, label)
     if low == high:
         notes = [*notes, f"the image is constant ({low:g})"]
     row = {
@@ -135,12 +125,12 @@ def _describe(job: Job) -> tuple[dict[str, Any], list[str]]:
         "subject": case.subject,
         "group": case.group,
         "side": case.side,
-        "duplicate_group": case.case,
         "images": json.dumps(list(case.images)),
         "labels": json.dumps(list(case.labels)),
         "image_sha256": image_sha256,
         "label_sha256": label_sha256,
         "pixels_sha256": pixels_sha256(array),
+        "fingerprint": fingerprints.as_text(fingerprints.fingerprint(thumbnails[0])),
         "digest": case_digest(image_sha256, label_sha256, labels=job.labels, options=job.options),
         "dimensions": grid.dimensions,
         "channels": array.shape[0],
@@ -158,7 +148,7 @@ def _describe(job: Job) -> tuple[dict[str, Any], list[str]]:
         ),
         "notes": "; ".join(notes),
     }
-    return row, []
+    return row, thumbnails, []
 
 
 def _listed(values: Sequence[int], limit: int = 10) -> str:
@@ -191,69 +181,34 @@ def pixels_sha256(array: np.ndarray) -> str:
     return total.hexdigest()
 
 
-# --- the cache --------------------------------------------------------------------------------------
-
-
-def read_cache(path: Path, *, key: str) -> dict[str, Any]:
-    """Case → cached entry, if the cache was written under ``key``; a missing or damaged cache is empty."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if (
-        not isinstance(content, dict)
-        or content.get("key") != key
-        or not isinstance(content.get("cases"), dict)
-    ):
-        return {}
-    entries: dict[str, Any] = content["cases"]
-    return entries
-
-
-def cached_row(entry: Any, root: Path, case: Case) -> dict[str, Any] | None:
-    """The row of a cached case, if it is the same case and its files are as they were."""
-    if not isinstance(entry, dict) or entry.get("case") != json.loads(json.dumps(asdict(case))):
-        return None
-    try:
-        state = file_state(root, case)
-    except OSError:
-        return None
-    row = entry.get("row")
-    return row if entry.get("state") == json.loads(json.dumps(state)) and isinstance(row, dict) else None
-
-
-def cache_entry(indexed: Indexed, case: Case, *, started_ns: int) -> dict[str, Any] | None:
-    """What is kept of a case; None if its files were changed too shortly before ``started_ns``."""
-    if any(max(item[2], item[3]) > started_ns - RACY_NS for item in indexed.state):
-        return None
-    return {"case": asdict(case), "state": indexed.state, "row": indexed.row}
-
-
 def build(
     jobs: Sequence[Job], *, cache: Path, key: str, run: Any, started_ns: int | None = None
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows of all ``jobs`` in order, and the problems of all of them.
+) -> tuple[list[dict[str, Any]], list[np.ndarray], list[str]]:
+    """Rows and thumbnails of all faultless ``jobs`` in order, and the problems of all of them.
 
-    ``key`` names everything but the files that decides a row (code, options, labels). ``run(jobs)``
-    gives ``[index_case(job) for job in jobs]`` and decides how many processes do it.
+    A row lacks ``duplicate_group`` alone, which is a matter of all cases. ``key`` names everything but the files
+    that decides a row (code, options, labels). ``run(jobs)`` gives ``[index_case(job) for job in jobs]`` and
+    decides how many processes do it.
     """
     started = time.time_ns() if started_ns is None else started_ns
-    entries = read_cache(cache, key=key)
+    entries = kept_cases.read(cache, key=key)
     rows: dict[str, dict[str, Any]] = {}
+    pictures: dict[str, np.ndarray] = {}
     kept: dict[str, Any] = {}
     for job in jobs:
         name = job.case.case
-        row = cached_row(entries.get(name), job.root, job.case)
+        row = kept_cases.row(entries.get(name), job.root, job.case)
         if row is not None:
-            rows[name], kept[name] = row, entries[name]
+            rows[name], pictures[name], kept[name] = row, entries[name]["thumbnails"], entries[name]
     problems: list[str] = []
     fresh = [job for job in jobs if job.case.case not in rows]
     for job, indexed in zip(fresh, run(fresh), strict=True):
         problems += indexed.problems
         if not indexed.problems:
-            rows[indexed.case] = indexed.row
-            entry = cache_entry(indexed, job.case, started_ns=started)
+            rows[indexed.case], pictures[indexed.case] = indexed.row, indexed.thumbnails
+            entry = kept_cases.entry(job.case, indexed.row, indexed.state, started_ns=started)
             if entry is not None:
                 kept[indexed.case] = entry
-    files.write_json(cache, {"key": key, "cases": kept})
-    return [rows[job.case.case] for job in jobs if job.case.case in rows], problems
+    sound = [job.case.case for job in jobs if job.case.case in rows]
+    kept_cases.write(cache, kept, {name: pictures[name] for name in sound}, key=key)
+    return [rows[name] for name in sound], [pictures[name] for name in sound], problems

@@ -20,10 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Index a data set and judge it. ``cases.csv`` and ``gate.json`` are written only if all is well."""
-    from pathlib import Path
+    """Index a data set, find its duplicates and judge it. Nothing is written unless all is well."""
+    import numpy as np
 
-    from segtrace import datasets, digests, files, gates, layout, parallel, tables
+    from segtrace import datasets, digests, duplicates, files, gates, layout, parallel, tables
     from segtrace.config import load
     from segtrace.errors import SegtraceError, raise_all
     from segtrace.index import build, gate
@@ -82,9 +82,9 @@ def run(arguments: argparse.Namespace) -> None:
             data.options,
             data.gate.empty_masks,
         ]
-        rows, problems = build.build(
+        rows, thumbnails, problems = build.build(
             jobs,
-            cache=Path(".segtrace/index") / f"{name}.json",
+            cache=layout.thumbnails(name).with_suffix(".json"),
             key=digests.digest(settings),
             run=lambda fresh: parallel.map_cases(
                 build.index_case,
@@ -99,6 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
             heading=f"index {name}: faulty cases in {root}",
             remedy=f"Mend the files, or list the cases under 'exclude' in config/datasets/{name}.yaml with a reason.",
         )
+        pairs = duplicates.grouped(rows, np.stack(thumbnails))
         docs, title = layout.data_docs(name, "index"), f"index {name}"
         results = gates.judge(
             gate.population(rows, labels=sorted(data.labels), groups=data.gate.groups, sides=data.gate.sides),
@@ -111,6 +112,7 @@ def run(arguments: argparse.Namespace) -> None:
             heading=f"index {name}: the data set is not what config/datasets/{name}.yaml expects",
             remedy=f"See {docs}/index.html. Mend the data, or the key 'gate' where the data is right.",
         )
+        tables.write("duplicates", pairs, layout.duplicates(name))
         tables.write("cases", rows, layout.cases(name))
         files.write_json(folder / "gate.json", gates.to_json(results, title=title))
         notes: dict[str, Any] = {"left_out": left_out} if left_out else {}
@@ -118,6 +120,12 @@ def run(arguments: argparse.Namespace) -> None:
             notes["left_out_by_reader"] = by_rule
         record.write(job, made, notes=notes or None)
     print(f"{name}: {len(rows)} cases, {len(results)} expectations met; pages: {docs}/index.html")
+    if pairs:
+        torn = sum(bool(pair["contradiction"]) for pair in pairs)
+        print(
+            f"{name}: {len(pairs)} pairs show the same image, {torn} of them with labels that contradict each other; "
+            f"see {layout.duplicates(name)}, and pictures with 'segtrace audit {name}'"
+        )
 
 
 def _say_left_out(cases: Mapping[str, str]) -> dict[str, int]:

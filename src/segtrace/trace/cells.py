@@ -22,6 +22,7 @@ KINDS = {
     ("acquire", "*"): "receipt",
     ("index", "cases.csv"): "cases",
     ("index", "gate.json"): "gate",
+    ("index", "duplicates.csv"): "duplicates",
     ("prepare", "*"): "batch",
     ("validate", "prepared.csv"): "prepared",
     ("validate", "mask_checks.csv"): "mask_checks",
@@ -51,6 +52,7 @@ KEYS = {
     "mask_checks": ("case", "label"),
     "batch": ("case",),
     "cases": ("case",),
+    "duplicates": ("first", "second"),
 }
 #: Keys of a table of means that hold no means.
 BESIDES = ("scores_sha256", "split")

@@ -30,9 +30,9 @@ SETTLED: dict[str, tuple[str, ...]] = {
     "predict": ("images",),
     "score": ("references",),
 }
-#: Of the tables of a phase, the columns that are read here.
+#: Of the main table of a phase, the columns that are read here.
 COLUMNS = {
-    "index": ("case", "digest"),
+    "index": ("case", "digest", "duplicate_group"),
     "prepare": ("case", "digest", "image_sha256", "label_sha256"),
     "split": ("case", "fold", "role"),
     "predict": ("case", "file", "sha256"),
@@ -62,9 +62,10 @@ def rows(path: Path) -> list[dict[str, str]]:
     Raises :class:`SegtraceError` for a file that is missing, no table, or without the columns that are read.
     """
     try:
-        phase = jobs.of_file(path).phase
+        job = jobs.of_file(path)
+        phase, main = job.phase, jobs.outputs(job)[0].name
     except SegtraceError:  # another project's, to be compared with this one's
-        phase = ""
+        phase = main = ""
     try:
         status = path.stat()
         found = _rows(path, (status.st_mtime_ns, status.st_ctime_ns, status.st_size))
@@ -73,7 +74,8 @@ def rows(path: Path) -> list[dict[str, str]]:
         raise SegtraceError(f"{path}: no such file{maker}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise SegtraceError(f"{path}: not a table ({error}); delete it and run snakemake again") from None
-    missing = [name for name in COLUMNS.get(phase, ()) if any(row.get(name) is None for row in found)]
+    columns = COLUMNS.get(phase, ()) if path.name == main else ()
+    missing = [name for name in columns if any(row.get(name) is None for row in found)]
     if missing:
         raise SegtraceError(f"{path}: rows without {', '.join(missing)}; delete it and run snakemake again")
     return found

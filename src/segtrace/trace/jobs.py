@@ -106,7 +106,11 @@ def outputs(job: Job) -> list[Path]:
         case "acquire":
             return [layout.receipt(job.name)]
         case "index":
-            return [layout.cases(job.name), layout.index(job.name) / "gate.json"]
+            return [
+                layout.cases(job.name),
+                layout.index(job.name) / "gate.json",
+                layout.duplicates(job.name),
+            ]
         case "prepare":
             return [layout.batch_table(parts[0], parts[1], int(parts[2]))]
         case "validate":

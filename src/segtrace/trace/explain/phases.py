@@ -165,11 +165,11 @@ def _prepare(step: Step, needs: Needs, facts: Facts) -> None:
 
 
 def _index(step: Step, needs: Needs, facts: Facts) -> None:
-    table, gate = jobs.outputs(step.job)
+    table, gate, *more = jobs.outputs(step.job)
     folder = layout.raw(step.job.name)
     present = facts.tree(folder)
     rows = facts.rows(table)
-    step.shown["files"] = [file_entry(path, facts.sums(step.job)) for path in (table, gate)]
+    step.shown["files"] = [file_entry(path, facts.sums(step.job)) for path in (table, gate, *more)]
     step.shown["gate"] = {"passed": facts.json(gate).get("passed")}
     if step.shown["gate"]["passed"] is not True:
         step.broken(f"{gate}: passed", recorded=True, now=step.shown["gate"]["passed"])

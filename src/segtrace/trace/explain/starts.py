@@ -145,6 +145,17 @@ def _cases(how: str) -> Callable[[Subject, Facts, Start], None]:
     return begin
 
 
+def _duplicates(subject: Subject, facts: Facts, begun: Start) -> None:
+    del facts
+    need(
+        begun.needs,
+        subject.job,
+        [row[end] for _, row in subject.lines for end in ("first", "second")],
+        "listed",
+    )
+    begun.how.append("compared by bytes, by pixels and by thumbnails, as the index read them")
+
+
 def _split(subject: Subject, facts: Facts, begun: Start) -> None:
     for _, row in subject.lines:
         need(begun.needs, subject.job, (row["case"],), row["fold"])
@@ -189,6 +200,7 @@ _START: dict[str, Callable[[Subject, Facts, Start], None]] = {
     "mask_checks": _cases("the prepared mask of each case and label, compared with the raw one"),
     "batch": _cases("the arrays of each case, prepared by the recipe from the raw files"),
     "cases": _cases("read from the raw files of each case"),
+    "duplicates": _duplicates,
     "split": _split,
     "gate": _gate,
     "receipt": _receipt,

@@ -1,0 +1,200 @@
+"""Duplicates among cases: pairs that show one image, and the groups that they form.
+
+A copy has the same bytes (``bytes``) or the same decoded pixels (``pixels``). A near-duplicate (``near``) shows the
+same image after a flip, a turn, a change of size or brightness, lossy compression or a crop of a few per cent: its
+fingerprint is close in one of the eight placements (candidate), and the details of the thumbnails correlate
+(confirmed). Groups are the connected components of all pairs, so copies of copies belong together.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from segtrace import likeness
+from segtrace.fingerprints import TRANSFORMS, fingerprints, placed, transformed
+
+#: Kinds of duplicates, the surest first.
+KINDS = ("bytes", "pixels", "near")
+#: Bits of 64 that may differ between the fingerprints of near-duplicates.
+DISTANCE = 18
+#: Candidates that are looked at, at most. Of larger sets only the nearer ones are: the distance shrinks to fit.
+MOST = 4_000_000
+#: Least correlation of a candidate at a glance, at a quick look, and of a near-duplicate in its detail.
+GLANCE, QUICK, CONFIRMED = 0.6, 0.85, 0.88
+#: Masks of two duplicates whose Dice is below this contradict each other.
+DICE = 0.7
+#: Comparisons of two fingerprints at a time, which bounds memory.
+AT_ONCE = 1 << 24
+
+
+def pairs(rows: Sequence[Mapping[str, Any]], thumbnails: np.ndarray) -> list[dict[str, Any]]:
+    """Rows of ``duplicates``: each confirmed pair once, sorted by its cases.
+
+    ``rows`` are those of ``cases``, in sorted order; ``thumbnails`` (N, 2, SIDE, SIDE) theirs.
+    """
+    found = []
+    same = copies(rows)
+    for one, other, kind in same:
+        dice = likeness.overlap_dice(thumbnails[one, 1], thumbnails[other, 1], 0, (0, 0))
+        found.append(_row(rows[one], rows[other], kind, dice=dice))
+    later = {other for _, other, _ in same}
+    originals = np.array([place for place in range(len(rows)) if place not in later], dtype=int)
+    for row in near(thumbnails[originals, 0]):
+        one, other = int(originals[row["first"]]), int(originals[row["second"]])
+        mask = transformed(thumbnails[one, 1], row["transform"])
+        dice = likeness.overlap_dice(mask, thumbnails[other, 1], row["match"], row["shift"])
+        more = {key: row[key] for key in ("hamming", "correlation", "transform")}
+        found.append(_row(rows[one], rows[other], "near", dice=dice, **more))
+    return sorted(found, key=lambda row: (row["first"], row["second"]))
+
+
+def grouped(rows: Sequence[dict[str, Any]], thumbnails: np.ndarray) -> list[dict[str, Any]]:
+    """:func:`pairs`, with ``duplicate_group`` put into each of ``rows``."""
+    found = pairs(rows, thumbnails)
+    joined = [(pair["first"], pair["second"]) for pair in found]
+    for row, group in zip(rows, groups([row["case"] for row in rows], joined), strict=True):
+        row["duplicate_group"] = group
+    return found
+
+
+def _row(
+    one: Mapping[str, Any],
+    other: Mapping[str, Any],
+    kind: str,
+    *,
+    dice: float,
+    hamming: int = 0,
+    correlation: float = 1.0,
+    transform: int = 0,
+) -> dict[str, Any]:
+    return {
+        "first": one["case"],
+        "second": other["case"],
+        "kind": kind,
+        "hamming": hamming,
+        "correlation": round(correlation, 3),
+        "transform": TRANSFORMS[transform],
+        "mask_dice": round(dice, 3),
+        "contradiction": contradiction(one, other, dice=dice),
+    }
+
+
+def contradiction(one: Mapping[str, Any], other: Mapping[str, Any], *, dice: float) -> str:
+    """How the labels of two duplicates contradict each other; empty if they do not.
+
+    ``one`` and ``other`` are rows of ``cases``; ``dice`` is that of their masks, not a number where both are empty.
+    """
+    reasons = []
+    if one["group"] != other["group"]:
+        reasons.append("classes differ")
+    if has_foreground(one) != has_foreground(other):
+        reasons.append("one mask is empty")
+    elif not math.isnan(dice) and dice < DICE:
+        reasons.append("masks differ")
+    return "; ".join(reasons)
+
+
+def has_foreground(row: Mapping[str, Any]) -> bool:
+    """Whether the mask of a row of ``cases`` holds anything."""
+    return any(count for value, count in json.loads(row["voxels"]).items() if value != "0")
+
+
+def copies(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, int, str]]:
+    """(place, place, kind) of images that are equal: each with the first of its equals, in order.
+
+    ``rows`` are those of ``cases``. Of many equal images the pairs with the first tell all: equality is transitive.
+    """
+    found: dict[tuple[int, int], str] = {}
+    for kind, column in (("bytes", "image_sha256"), ("pixels", "pixels_sha256")):
+        first: dict[str, int] = {}
+        for place, row in enumerate(rows):
+            start = first.setdefault(row[column], place)
+            if start != place:
+                found.setdefault((start, place), kind)
+    return sorted((one, other, kind) for (one, other), kind in found.items())
+
+
+def near(greys: np.ndarray) -> list[dict[str, Any]]:
+    """Near-duplicates among image thumbnails (N, SIDE, SIDE): each pair once, in its best placement, sorted.
+
+    ``first`` < ``second`` are places in ``greys``; the first image placed by ``transform`` shows the second, with
+    ``match`` and ``shift`` of :class:`segtrace.likeness.Match`.
+    """
+    codes = fingerprints(greys) if len(greys) else np.zeros(0, np.uint64)
+    transforms, first, second = candidates(codes)
+    if not len(first):
+        return []
+    shown = np.unique(np.concatenate([first, second]))
+    looks = likeness.quick_looks(greys[shown])
+    best: dict[tuple[int, int], dict[str, Any]] = {}
+    for transform in range(len(TRANSFORMS)):
+        of = transforms == transform
+        one, other = first[of], second[of]
+        value = likeness.quick(
+            looks, np.searchsorted(shown, one), np.searchsorted(shown, other), transform, least=GLANCE
+        )
+        one, other = one[value >= QUICK], other[value >= QUICK]
+        match = likeness.compare(greys, one, other, transform)
+        distance = np.bitwise_count(placed(codes[one])[transform] ^ codes[other])
+        for n in np.flatnonzero(match.correlation >= CONFIRMED):
+            pair = (int(one[n]), int(other[n]))
+            correlation = float(match.correlation[n])
+            if pair not in best or correlation > best[pair]["correlation"]:
+                best[pair] = {
+                    "first": pair[0],
+                    "second": pair[1],
+                    "transform": transform,
+                    "hamming": int(distance[n]),
+                    "correlation": correlation,
+                    "match": int(match.match[n]),
+                    "shift": (int(match.shift[n, 0]), int(match.shift[n, 1])),
+                }
+    return [best[pair] for pair in sorted(best)]
+
+
+def candidates(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of close fingerprints (N,): arrays of placement, first and second; a pair once for each close placement."""
+    every, limit = placed(codes), distance_limit(codes)
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for rows in likeness.blocks(len(codes), max(1, AT_ONCE // max(1, 8 * len(codes)))):
+        close = np.bitwise_count(every[:, rows, None] ^ codes[None, None, rows.start :]) <= limit
+        transform, one, other = np.nonzero(close)
+        later = other > one
+        found.append((transform[later], one[later] + rows.start, other[later] + rows.start))
+    if not found:
+        return (np.zeros(0, int),) * 3
+    return tuple(np.concatenate(part) for part in zip(*found, strict=True))  # type: ignore[return-value]
+
+
+def distance_limit(codes: np.ndarray) -> int:
+    """``DISTANCE``, or the largest smaller distance that gives about ``MOST`` candidates, judged by a sample."""
+    count = len(codes)
+    sample = codes[np.linspace(0, count - 1, min(count, 256)).astype(int)] if count else codes
+    histogram = np.zeros(65, dtype=np.int64)
+    for row in placed(sample).reshape(-1):
+        histogram += np.bincount(np.bitwise_count(row ^ codes), minlength=65)
+    expected = histogram.cumsum() * (count / max(1, len(sample)) / 2)
+    limit = DISTANCE
+    while limit > 0 and expected[limit] > MOST:
+        limit -= 1
+    return limit
+
+
+def groups(cases: Sequence[str], joined: Iterable[tuple[str, str]]) -> list[str]:
+    """For each case the name of its group: the first case, in sorted order, of its connected component.
+
+    ``joined`` are pairs of cases that show one image.
+    """
+    place = {case: number for number, case in enumerate(cases)}
+    ends = np.array([[place[one], place[other]] for one, other in joined], dtype=int).reshape(-1, 2)
+    shape = (len(cases), len(cases))
+    graph = sparse.coo_array((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), shape=shape)
+    _, component = sparse.csgraph.connected_components(graph, directed=False)
+    names: dict[int, str] = {}
+    for case, number in zip(cases, component.tolist(), strict=True):
+        names[number] = min(names.get(number, case), case)
+    return [names[number] for number in component.tolist()]
