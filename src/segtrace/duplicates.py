@@ -24,7 +24,7 @@ DISTANCE = 18
 #: Candidates that are looked at, at most. Of larger sets only the nearer ones are: the distance shrinks to fit.
 MOST = 4_000_000
 #: Least correlation of a candidate at a glance, at a quick look, and of a near-duplicate in its detail.
-GLANCE, QUICK, CONFIRMED = 0.6, 0.85, 0.88
+GLANCE, QUICK, CONFIRMED = 0.6, 0.85, 0.87
 #: Masks of two duplicates whose Dice is below this contradict each other.
 DICE = 0.7
 #: Comparisons of two fingerprints at a time, which bounds memory.
