@@ -22,9 +22,11 @@ KINDS = ("bytes", "pixels", "near")
 #: Bits of 64 that may differ between the fingerprints of near-duplicates.
 DISTANCE = 18
 #: Candidates that are looked at, at most. Of larger sets only the nearer ones are: the distance shrinks to fit.
-MOST = 4_000_000
+MOST = 2_000_000
+#: Candidates whose detail is compared, at most: of more, those that are most alike at the quick look.
+MOST_COMPARED = 100_000
 #: Least correlation of a candidate at a glance, at a quick look, and of a near-duplicate in its detail.
-GLANCE, QUICK, CONFIRMED = 0.6, 0.85, 0.88
+GLANCE, QUICK, CONFIRMED = 0.6, 0.85, 0.87
 #: Masks of two duplicates whose Dice is below this contradict each other.
 DICE = 0.7
 #: Comparisons of two fingerprints at a time, which bounds memory.
@@ -130,14 +132,18 @@ def near(greys: np.ndarray) -> list[dict[str, Any]]:
         return []
     shown = np.unique(np.concatenate([first, second]))
     looks = likeness.quick_looks(greys[shown])
-    best: dict[tuple[int, int], dict[str, Any]] = {}
+    alike = np.empty(len(first), np.float32)
     for transform in range(len(TRANSFORMS)):
         of = transforms == transform
+        one, other = (np.searchsorted(shown, ends[of]) for ends in (first, second))
+        alike[of] = likeness.quick(looks, one, other, transform, least=GLANCE)
+    least = QUICK
+    if len(alike) > MOST_COMPARED:
+        least = max(QUICK, float(np.partition(alike, -MOST_COMPARED)[-MOST_COMPARED]))
+    best: dict[tuple[int, int], dict[str, Any]] = {}
+    for transform in range(len(TRANSFORMS)):
+        of = (transforms == transform) & (alike >= least)
         one, other = first[of], second[of]
-        value = likeness.quick(
-            looks, np.searchsorted(shown, one), np.searchsorted(shown, other), transform, least=GLANCE
-        )
-        one, other = one[value >= QUICK], other[value >= QUICK]
         match = likeness.compare(greys, one, other, transform)
         distance = np.bitwise_count(placed(codes[one])[transform] ^ codes[other])
         for n in np.flatnonzero(match.correlation >= CONFIRMED):

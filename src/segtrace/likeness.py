@@ -23,7 +23,7 @@ COARSE, FINE = (1.5, 4.0), (1.0, 2.0)
 #: Largest shift between two images, as a part of their side.
 SHIFT = 1 / 8
 #: Standard deviation, in pixels, of the surroundings over which contrast is local.
-SURROUNDINGS = 4.0
+SURROUNDINGS = 2.5
 #: Variance of a band, in greys squared, that counts as little contrast: some times what rounding to whole greys and
 #: lossy compression leave.
 LITTLE = 0.5

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from segtrace import datasets, tables
+from segtrace import datasets, fingerprints, tables
 from segtrace.datasets import Case
 from segtrace.geometry import Grid
 from segtrace.images import from_array, read_volume
@@ -230,6 +230,55 @@ def test_a_faulty_case_is_told_every_time_beside_the_good_ones(tmp_path):
         assert len(found) == 1
         assert "holds 7" in found[0]
         assert read == read_first
+
+
+def thumbnails(root: Path, cases: list[Case]) -> list[bytes]:
+    """The thumbnails that indexing gives, as bytes."""
+    jobs = [job(root, case) for case in cases]
+    run = [build.index_case(j) for j in jobs]
+    return [picture.tobytes() for picture in (indexed.thumbnails for indexed in run)]
+
+
+def test_a_cached_case_has_its_thumbnails(tmp_path):
+    cases = [write(tmp_path, "a"), write(tmp_path, "b", image=np.ones((4, 5, 6), np.int16))]
+    indexed(tmp_path, cases)
+    kept = (tmp_path / "cache.npy").read_bytes()
+    jobs = [job(tmp_path, case) for case in cases]
+    rows, pictures, _ = build.build(
+        jobs, cache=tmp_path / "cache.json", key="k", run=lambda fresh: [1 / 0 for _ in fresh]
+    )
+    assert [picture.tobytes() for picture in pictures] == thumbnails(tmp_path, cases)
+    codes = [fingerprints.as_text(fingerprints.fingerprint(picture[0])) for picture in pictures]
+    assert codes == [row["fingerprint"] for row in rows]
+    assert (tmp_path / "cache.npy").read_bytes() == kept
+    assert np.load(tmp_path / "cache.npy").shape == (2, *fingerprints.SHAPE)
+
+
+@pytest.mark.parametrize("harm", ["missing", "damaged", "of other cases", "cut"])
+def test_cases_whose_thumbnails_are_lost_are_read_again(tmp_path, harm):
+    cases = [write(tmp_path, "a"), write(tmp_path, "b", image=np.ones((4, 5, 6), np.int16))]
+    first, _, _ = indexed(tmp_path, cases)
+    path = tmp_path / "cache.npy"
+    expected = ["a", "b"]
+    if harm == "missing":
+        path.unlink()
+    elif harm == "damaged":
+        path.write_bytes(b"noise")
+    elif harm == "cut":
+        np.save(path, np.load(path)[:1])
+        expected = ["b"]
+    else:
+        np.save(path, np.load(path)[::-1])
+    again, _, read = indexed(tmp_path, cases)
+    assert (again, read) == (first, expected)
+
+
+def test_thumbnails_of_cases_too_fresh_to_be_cached_are_kept_for_the_audit(tmp_path):
+    cases = [write(tmp_path, "a"), write(tmp_path, "b")]
+    changed = (tmp_path / "a.nii.gz").stat().st_ctime_ns
+    indexed(tmp_path, cases, started_ns=changed)
+    assert json.loads((tmp_path / "cache.json").read_text())["cases"] == {}
+    assert np.load(tmp_path / "cache.npy").shape == (2, *fingerprints.SHAPE)
 
 
 ODD = os.environ.get("SEGTRACE_ODD_FILES")
