@@ -68,3 +68,21 @@ def test_a_miniature_is_acquired_and_indexed_as_its_layout_says(
         assert data.spacing_known == (wanted.spacing_mm is not None)
         np.testing.assert_allclose(parse_numbers(row["spacing_mm"]), spacing, rtol=1e-6)
         assert wanted.notes in row["notes"]
+        for known, value in ((data.gate.groups, row["group"]), (data.gate.sides, row["side"])):
+            assert not known or value in known, case.case
+        assert data.gate.intensity is not None
+        low, high = data.gate.intensity
+        assert low <= row["intensity_min"] <= row["intensity_max"] <= high, case.case
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_gate_of_a_published_data_set_judges_counts_geometry_intensities_and_prevalence(
+    name: str, project: Path
+) -> None:
+    data = load.dataset(name)
+    gate = data.gate
+    assert gate.cases is not None
+    assert gate.size is not None
+    assert gate.intensity is not None
+    assert gate.prevalence.keys() == data.labels.keys()
+    assert (gate.spacing_mm is not None) == data.spacing_known

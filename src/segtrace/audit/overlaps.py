@@ -18,13 +18,14 @@ SLASH = "/"
 @dataclass(frozen=True)
 class Overlap:
     """What two data sets share: ids of cases that both have, and ``pairs`` as rows of ``duplicates``, whose cases are
-    written ``DATASET/CASE``.
+    written ``DATASET/CASE``. ``unlike`` are the ids whose two images are not found to be the same one.
     """
 
     one: str
     other: str
     ids: tuple[str, ...]
     pairs: list[dict[str, Any]]
+    unlike: tuple[str, ...]
 
     def count(self, kind: str) -> int:
         """Number of pairs of a kind."""
@@ -34,8 +35,11 @@ class Overlap:
     def sentence(self) -> str:
         """The counts in words."""
         torn = sum(bool(pair["contradiction"]) for pair in self.pairs)
+        looked = (
+            f" ({len(self.unlike)} of them with images that are not found to be alike)" if self.unlike else ""
+        )
         return (
-            f"{len(self.ids)} cases of the same name, {self.count('bytes')} pairs of the same bytes, "
+            f"{len(self.ids)} cases of the same name{looked}, {self.count('bytes')} pairs of the same bytes, "
             f"{self.count('pixels')} more of the same pixels, {self.count('near')} near-duplicates; "
             f"{torn} pairs with labels that contradict each other"
         )
@@ -50,12 +54,16 @@ def overlaps(audits: Sequence[Audit]) -> list[Overlap]:
         return []
     rows = [{**row, "case": f"{one.name}{SLASH}{row['case']}"} for one in audits for row in one.rows]
     pairs = duplicates.pairs(rows, np.concatenate([thumbnails(one) for one in audits]))
+    names = [row["case"] for row in rows]
+    joined = duplicates.groups(names, [(pair["first"], pair["second"]) for pair in pairs])
+    group = dict(zip(names, joined, strict=True))
     found = []
     for one, other in itertools.combinations(audits, 2):
-        ids = {row["case"] for row in one.rows} & {row["case"] for row in other.rows}
+        ids = sorted({row["case"] for row in one.rows} & {row["case"] for row in other.rows})
+        unlike = [i for i in ids if group[f"{one.name}{SLASH}{i}"] != group[f"{other.name}{SLASH}{i}"]]
         ends = {one.name, other.name}
         across = [pair for pair in pairs if {_dataset(pair["first"]), _dataset(pair["second"])} == ends]
-        found.append(Overlap(one.name, other.name, tuple(sorted(ids)), across))
+        found.append(Overlap(one.name, other.name, tuple(ids), across, tuple(unlike)))
     return found
 
 

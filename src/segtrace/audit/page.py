@@ -49,6 +49,8 @@ def build(audits: Sequence[Audit], overlaps: Sequence[Overlap], *, limit: int) -
                 "one": shared.one,
                 "other": shared.other,
                 "ids": shared.ids,
+                "unlike": [_sides(rows, shared, case) for case in shared.unlike[:limit]],
+                "unlike_total": len(shared.unlike),
                 "counts": [shared.count(kind) for kind in duplicates.KINDS],
                 "pairs": _pairs(shared.pairs, rows, prefix="", limit=limit),
                 "total": len(shared.pairs),
@@ -56,6 +58,12 @@ def build(audits: Sequence[Audit], overlaps: Sequence[Overlap], *, limit: int) -
             for shared in overlaps
         ],
     )
+
+
+def _sides(rows: Mapping[str, Mapping[str, Any]], shared: Overlap, case: str) -> list[dict[str, Any]]:
+    """What is shown of a case that two data sets name alike."""
+    ends = [f"{name}{SLASH}{case}" for name in (shared.one, shared.other)]
+    return [{"name": end, "row": rows[end], "shown": pictures.picture(rows[end])} for end in ends]
 
 
 def _pairs(
