@@ -1,6 +1,7 @@
 """Find planted duplicates: recall of each kind of change, false groups, and the time that grouping takes.
 
     .venv/bin/python benchmarks/duplicates.py --mirror FOLDER [--images 500] [--seed 0] [--write docs/results/duplicates.md]
+    .venv/bin/python benchmarks/duplicates.py --mirror FOLDER --times [--write docs/results/duplicates.md]
 
 FOLDER holds the published archives of ISIC 2018 (training images), BUSI, the nerve competition and the lung
 radiographs. Of each, images are drawn and copied with one change each (the whole of a set where it is smaller);
@@ -171,6 +172,18 @@ def timed(mirror: Path) -> str:
     )
 
 
+def large(count: int) -> str:
+    """The time in which so many fingerprints, drawn at random, are compared in pairs and in all placements."""
+    codes = np.random.default_rng(0).integers(0, 2**63, count, dtype=np.uint64) * np.uint64(2)
+    start, own = time.perf_counter(), time.process_time()
+    found = len(duplicates.candidates(codes)[0])
+    seconds, spent = time.perf_counter() - start, time.process_time() - own
+    return (
+        f"\n**{count} fingerprints drawn at random**: compared in {seconds:.0f} s ({spent:.0f} s of processor time; load of "
+        f"the machine {os.getloadavg()[0]:.1f}); {found} candidates at up to {duplicates.distance_limit(codes)} bits.\n"
+    )
+
+
 def main() -> None:
     """Measure, print, and write the page where it is asked for."""
     parser = argparse.ArgumentParser(description="Find planted duplicates.")
@@ -178,26 +191,35 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sets", nargs="+", choices=sorted(SETS), default=list(SETS))
+    parser.add_argument("--times", action="store_true", help="measure times alone, and add them to the page")
     parser.add_argument("--write", type=Path)
     given = parser.parse_args()
     git = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     today = datetime.datetime.now(tz=datetime.UTC).date()
-    parts = [
-        "# Duplicates, planted and found\n\n",
-        f"`python benchmarks/duplicates.py --mirror FOLDER --images {given.images} --seed {given.seed}`, {today}, at commit "
-        f"{commit}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"NumPy {np.__version__}.\n",
-    ]
-    print("".join(parts), end="", flush=True)
-    for name in given.sets:
-        for line in measured(name, given.mirror, images=given.images, seed=given.seed):
-            parts.append(line)
-            print(line, end="", flush=True)
-    parts.append(timed(given.mirror))
-    print(parts[-1], end="")
+    shown = (
+        "--times --mirror FOLDER"
+        if given.times
+        else f"--mirror FOLDER --images {given.images} --seed {given.seed}"
+    )
+    where = (
+        f"`python benchmarks/duplicates.py {shown}`, {today}, at commit {commit}, {platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, NumPy {np.__version__}.\n"
+    )
+    parts = [f"\n## Times\n\n{where}" if given.times else f"# Duplicates, planted and found\n\n{where}"]
+    print(parts[0], end="", flush=True)
+    if given.times:
+        parts += [timed(given.mirror), large(112_120)]
+    else:
+        for name in given.sets:
+            for line in measured(name, given.mirror, images=given.images, seed=given.seed):
+                parts.append(line)
+                print(line, end="", flush=True)
+    if given.times:
+        print("".join(parts[1:]), end="")
     if given.write:
-        write_text(given.write, "".join(parts))
+        before = given.write.read_text(encoding="utf-8") if given.times and given.write.is_file() else ""
+        write_text(given.write, before.partition("\n## Times\n")[0] + "".join(parts))
 
 
 if __name__ == "__main__":
