@@ -65,6 +65,7 @@ def test_from_a_mirror_to_tree_receipt_and_record(mirrored: Path, capsys: pytest
     assert "CC BY-NC-SA 4.0" in told
     assert "non-commercial" in told
     assert "do not redistribute" in told
+    assert "not the owner's bytes but the mirror's, by its own checksums: toy.tar.gz" in told
     archive = (mirrored / "toy.tar.gz").read_bytes()
     alpha, beta = (hashlib.sha256(text).hexdigest() for text in (b"alpha", b"beta"))
     assert receipt() == {

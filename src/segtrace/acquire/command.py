@@ -124,6 +124,7 @@ def _published(
     with place.fresh_folder(places) as folder:
         made, entries, left_out = _bring(data, places, mirror, into=folder)
         _check_layout(name, data, entries, folder, places)
+        _say_origin(name, entries)
         if receipt is not None and not place.same(receipt["archives"], entries):
             print(f"{places.receipt}: an earlier receipt listed other archives; it is replaced")
         receipt = place.receipt_of(
@@ -132,6 +133,13 @@ def _published(
         place.publish(places, receipt)
     _drop_downloads(data, places)
     return receipt
+
+
+def _say_origin(name: str, entries: list[dict[str, Any]]) -> None:
+    """Say which archives are a mirror's own, a subset for instance, and not what the owner published."""
+    own = [entry["archive"] for entry in entries if entry["origin"] == "mirror"]
+    if own:
+        print(f"{name}: not the owner's bytes but the mirror's, by its own checksums: {', '.join(own)}")
 
 
 def _check_layout(
