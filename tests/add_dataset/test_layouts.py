@@ -89,6 +89,30 @@ def test_two_folders_of_images_are_no_masks(folder: Path) -> None:
         recognise.recognise(folder)
 
 
+@pytest.mark.parametrize("parts", [("benign", "malignant"), ("train", "test")])
+def test_classes_with_images_and_masks_each_are_not_taken_for_the_two_folders(
+    parts: tuple[str, str], folder: Path, tmp_path: Path
+) -> None:
+    for part in parts:
+        pairs(folder / part, NAMES, image="images/{}.png", mask="masks/{}.png")
+    proposal = recognise.recognise(folder)
+    assert proposal.problems == []
+    assert len(labels_read(proposal, tmp_path / "new")) == 12
+
+
+def test_a_value_in_few_masks_is_named_with_these_masks(folder: Path) -> None:
+    pairs(folder, [f"f{n:02d}" for n in range(20)])
+    for number, value in ((3, 7), (5, 7), (8, 100)):
+        mask = disc(number)
+        mask[:3, :9] = value
+        save(folder / f"f{number:02d}_mask.png", mask)
+    lines = recognise.recognise(folder).problems
+    assert lines[-2:] == [
+        "value 7 is in 2 of 20 masks only: f03_mask.png, f05_mask.png; mend them if it is a slip",
+        "value 100 is in 1 of 20 masks only: f08_mask.png; mend them if it is a slip",
+    ]
+
+
 @pytest.mark.parametrize(
     ("stored", "labels", "options"),
     [

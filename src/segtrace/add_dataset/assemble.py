@@ -53,6 +53,10 @@ def propose(
     if not layout.declared:
         named = {value: name for value, name in named.items() if value in masks.pixels}
     found = contents.scheme(masks, names=named)
+    # of greys between black and white, only the few that a slip would be are worth a line each
+    odd = contents.rare(masks, folder, known=named)
+    if "threshold" in found.options and len(odd) > contents.FEW:
+        odd = []
     channels, options = list(layout.channels or []), dict[str, Any]()
     if not channels:
         channels, options = contents.channels([folder / raw.images[0] for raw in raws])
@@ -76,7 +80,7 @@ def propose(
             for place, file in layout.place(names.ids[raw.key], raw, every).items()
         },
         private=names.private,
-        problems=[inventory.printable(line) for line in [*told, *found.problems]],
+        problems=[inventory.printable(line) for line in [*told, *found.problems, *odd]],
         notes=names.notes,
     )
 

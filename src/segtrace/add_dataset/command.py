@@ -97,9 +97,11 @@ def _show(folder: "Path", proposal: "Proposal", places: "Places") -> None:
     if proposal.private:
         print(f"  the key to made-up names: {places.private}, for your eyes alone; git and DVC leave it out")
     aside = [f"{found.left_behind} hidden or system files"] if found.left_behind else []
-    aside += [f"{len(found.others)} files that are no images"] if found.others else []
+    taken = set(proposal.files.values())
+    others = sum(folder / name not in taken for name in found.others)
+    aside += [f"{others} files that are no images"] if others else []
     if aside:
-        print(f"  not looked at: {', '.join(aside)}")
+        print(f"  left aside: {', '.join(aside)}")
     listed = list(proposal.files.items())
     print(f"  {len(listed)} files to copy to {places.tree}, such as")
     for place, source in listed[:SHOWN]:

@@ -2,8 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,10 @@ NEAR = 24
 FEW = 8
 #: Pictures that are looked at to see whether colours are real.
 SAMPLE = 12
+#: A value that so small a part of the masks hold, while another is in most, may be a slip: it is named with its masks.
+RARE = 0.1
+#: Masks that are named of those with a rare value.
+NAMED = 20
 #: From this number of files on, all cores read.
 MANY = 64
 
@@ -32,7 +36,9 @@ class Stored:
     """What the masks hold: value → pixels, and value → masks. A colour is red · 65536 + green · 256 + blue."""
 
     pixels: Counter[int] = field(default_factory=Counter)
-    masks: Counter[int] = field(default_factory=Counter)
+    masks: dict[int, list[Path]] = field(default_factory=dict)
+    count: int = 0
+    """How many masks could be read."""
     coloured: bool = False
     pictures: bool = True
 
@@ -53,10 +59,11 @@ def stored(paths: Sequence[Path]) -> Stored:
     if coloured:
         counts = _each(partial(_values, coloured=True), paths, label="read masks in colours")
     result = Stored(coloured=coloured, pictures=any(_is_picture(path) for path in paths))
-    for found in counts:
+    for path, found in zip(paths, counts, strict=True):
         result.pixels.update(found or {})
-        result.masks.update(dict.fromkeys(found or {}, 1))
-    return result
+        for value in found or {}:
+            result.masks.setdefault(value, []).append(path)
+    return replace(result, count=sum(bool(found) for found in counts))
 
 
 def _each(function: Any, paths: Sequence[Path], *, label: str) -> list[Any]:
@@ -76,6 +83,23 @@ def _values(path: Path, *, coloured: bool) -> dict[int, int] | None:
         return None if "a mask in colours" in str(error) else {}
     values, counts = np.unique(array, return_counts=True)
     return {int(value): int(count) for value, count in zip(values, counts, strict=True)}
+
+
+def rare(found: Stored, root: Path, *, known: Container[int] = ()) -> list[str]:
+    """Values that few masks hold and no table of labels names (``known``), one line each with these masks."""
+    if not any(2 * len(paths) > found.count for value, paths in found.masks.items() if value != 0):
+        return []
+    lines = []
+    for value, paths in sorted(found.masks.items()):
+        if value == 0 or value in known or len(paths) > max(1, RARE * found.count):
+            continue
+        shown = [path.relative_to(root).as_posix() for path in paths[:NAMED]]
+        more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+        what = f"colour #{value:06x}" if found.coloured else f"value {value}"
+        lines.append(
+            f"{what} is in {len(paths)} of {found.count} masks only: {', '.join(shown)}{more}; mend them if it is a slip"
+        )
+    return lines
 
 
 def scheme(found: Stored, *, names: Mapping[int, str] | None = None) -> Scheme:

@@ -15,34 +15,56 @@ LEAST_SHARE = 0.2
 def recognise(folder: Path, *, keep_names: bool = False) -> Proposal | None:
     """The proposal, if at least half of the images below ``folder`` pair with one in another folder."""
     files = inventory.of(folder).images
-    best: tuple[int, list[Name], list[Name], str, str, pairing.Affix, pairing.Affix] | None = None
+    found = []
     for one, other, first, second in _candidates(files):
-        found = pairing.affixes(first, second)
-        if found is not None and (best is None or found[2] > best[0]):
-            best = (found[2], first, second, one, other, found[0], found[1])
-    if best is None or 4 * best[0] < len(files):
-        return None
-    _, first, second, one, other, its_affix, their_affix = best
-    told = [pairing.says_mask(text) for text in (one + "".join(its_affix), other + "".join(their_affix))]
-    forward, backward = (first, second, its_affix, their_affix), (second, first, their_affix, its_affix)
-    order = (
-        [forward] if told == [False, True] else [backward] if told == [True, False] else [forward, backward]
-    )
-    for images, masks, image_affix, mask_affix in order:
-        pairs = pairing.sort_out(images, masks, image_affix=image_affix, mask_affix=mask_affix)
-        pairing.match_rest(pairs, images, masks)
-        matched = pairs.matched()
-        if matched and (
-            len(order) == 1 or contents.looks_like_masks([folder / pairs.masks[key][0] for key in matched])
-        ):
-            break
-    else:
-        return None
+        match = pairing.affixes(first, second)
+        if match is not None and 4 * match[2] >= len(files):
+            told = [pairing.says_mask(text) for text in (one + "".join(match[0]), other + "".join(match[1]))]
+            found.append((one, other, first, second, match, told))
+    # of equals first what names masks: classes or parts of a data set have files of the same names too
+    for one, other, first, second, match, told in sorted(
+        found, key=lambda item: (-item[4][2], item[5][0] == item[5][1])
+    ):
+        forward, backward = (first, second, match[0], match[1]), (second, first, match[1], match[0])
+        order = (
+            [forward]
+            if told == [False, True]
+            else [backward]
+            if told == [True, False]
+            else [forward, backward]
+        )
+        for images, masks, image_affix, mask_affix in order:
+            pairs = pairing.sort_out(images, masks, image_affix=image_affix, mask_affix=mask_affix)
+            pairing.match_rest(pairs, images, masks)
+            matched = pairs.matched()
+            if matched and (
+                len(order) == 1
+                or contents.looks_like_masks([folder / pairs.masks[key][0] for key in matched])
+            ):
+                return _proposal(
+                    folder,
+                    pairs,
+                    images,
+                    masks,
+                    (one, other) if images is first else (other, one),
+                    keep_names,
+                )
+    return None
+
+
+def _proposal(
+    folder: Path,
+    pairs: pairing.Pairs,
+    images: list[Name],
+    masks: list[Name],
+    names: tuple[str, str],
+    keep_names: bool,
+) -> Proposal:
+    files, matched = inventory.of(folder).images, pairs.matched()
     used = {name.file for name in (*images, *masks)}
     problems = pairs.problems() + [
         f"{file}: in neither of the two folders; left out" for file in files if file not in used
     ]
-    names = (one, other) if images is first else (other, one)
     layout = assemble.Layout(
         title=f"images in {names[0] or 'the folder itself'} and masks in {names[1] or 'the folder itself'}",
         reader="pairs",
