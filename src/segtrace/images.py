@@ -7,6 +7,7 @@ Pictures (PNG, JPEG, TIFF, GIF) are read with Pillow. Axis order is that of :mod
 
 import struct
 import tempfile
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -104,7 +105,8 @@ def read_picture(path: Path) -> np.ndarray:
     path = Path(path)
     check_start(path)
     try:
-        with Picture.open(path) as picture:
+        with warnings.catch_warnings(), Picture.open(path) as picture:
+            warnings.simplefilter("ignore")  # of damaged notes about the camera, which are not read
             if picture.width * picture.height > MAX_PIXELS:
                 raise SegtraceError(
                     f"{path}: {picture.width} x {picture.height} pixels, more than {MAX_PIXELS}"

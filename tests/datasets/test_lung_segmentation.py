@@ -110,7 +110,7 @@ def test_a_palette_is_read_by_its_colours(root: Path) -> None:
     case = lung_segmentation.cases(root, {})[0]
     assert Picture.open(root / case.images[0]).mode == "P"
     array = images.to_array(lung_segmentation.read_image(root, case, {}))
-    assert (array.shape, array.dtype) == ((1, 44, 40), np.float32)
+    assert (array.shape, array.dtype) == ((1, 44, 40), np.uint8)
     with Picture.open(root / case.images[0]) as picture:
         np.testing.assert_array_equal(array[0], np.asarray(picture.convert("L")))
         assert (array[0] != np.asarray(picture)).any()

@@ -265,7 +265,7 @@ def test_labels_of_minijsrt_hold_four_greys(raw: Any) -> None:
     assert set(np.unique(pixels)) == {0, 85, 170, 255}
     pixels[0, :3] = 84, 1, 169
     (root / case.labels[0]).write_bytes(picture(pixels, "PNG"))
-    with pytest.raises(SegtraceError, match=r"case227_label\.png: holds 3 grey values such as \[1\.0, 84\.0"):
+    with pytest.raises(SegtraceError, match=r"case227_label\.png: holds 3 grey values such as \[1, 84"):
         label("jsrt_mini02", root, case)
     (root / case.labels[0]).write_bytes(picture(pixels[1:], "PNG"))
     with pytest.raises(SegtraceError, match="has 32x31 and its image 32x32"):

@@ -53,7 +53,9 @@ def _say_edits(places: "place.Places", receipt: dict[str, Any]) -> None:
     edits = receipt["local_edits"]
     if not edits:
         return
-    print(f"{places.tree} differs from what was unpacked, and stays as it is; local edits: {len(edits)}")
+    print(
+        f"{places.tree} differs from what its receipt says was put there, and stays as it is; local edits: {len(edits)}"
+    )
     for edit in edits[:SHOWN]:
         print(f"  {edit}")
     if len(edits) > SHOWN:

@@ -140,7 +140,12 @@ def read_image(paths: Iterable[Path], options: Mapping[str, Any]) -> sitk.Image:
         heading="the channels of one image lie on different grids",
     )
     arrays = [array for _, image in read for array in images.to_array(image)]
-    return images.from_array(np.stack(arrays).astype(np.float32), grid)
+    stacked = np.stack(arrays)
+    stored = stacked.dtype in (
+        np.uint8,
+        np.uint16,
+    )  # pictures keep their type: what is exported can be pictures again
+    return images.from_array(stacked if stored else stacked.astype(np.float32), grid)
 
 
 def _image(path: Path, options: Mapping[str, Any]) -> tuple[Path, sitk.Image]:
@@ -151,10 +156,10 @@ def _image(path: Path, options: Mapping[str, Any]) -> tuple[Path, sitk.Image]:
         raise SegtraceError(f"option colours is {wanted!r}; it can be 'grey' or 'rgb'")
     if wanted == "grey" and pixels.ndim == 3:
         same = (pixels == pixels[..., :1]).all()
-        pixels = pixels[..., 0] if same else pixels @ _GREY
+        pixels = pixels[..., 0] if same else (pixels @ _GREY).astype(np.float32)
     if wanted == "rgb" and pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=-1)
-    return path, images.picture_image(pixels.astype(np.float32))
+    return path, images.picture_image(pixels)
 
 
 def colours_of(pixels: np.ndarray) -> np.ndarray:

@@ -13,8 +13,8 @@ _GREY = np.array([0.299, 0.587, 0.114])
 
 
 def read_grey(path: Path) -> np.ndarray:
-    """A picture as float32 greys (H, W); alpha is ignored, colours that differ are weighted (ITU-R BT.601)."""
-    pixels = images.read_picture(path).astype(np.float32)
+    """A picture as greys (H, W) in its own type, without alpha; colours that differ are weighted (ITU-R BT.601), float32."""
+    pixels = images.read_picture(path)
     if pixels.ndim == 2:
         return pixels
     colours = _colours(pixels)

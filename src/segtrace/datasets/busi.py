@@ -70,7 +70,7 @@ def cases(root: Path, options: Mapping[str, Any]) -> list[Case]:
 
 
 def read_image(root: Path, case: Case, options: Mapping[str, Any]) -> sitk.Image:
-    """The image in grey, float32; alpha is ignored, unequal colours are weighted."""
+    """The image in grey; alpha is ignored, unequal colours are weighted."""
     return images.picture_image(read_grey(root / case.images[0]))
 
 

@@ -97,7 +97,7 @@ def _files(root: Path, folder: str, *, masks: bool, problems: list[str]) -> dict
 
 
 def read_image(root: Path, case: Case, options: Mapping[str, Any]) -> sitk.Image:
-    """The radiograph in grey, float32."""
+    """The radiograph in grey."""
     return images.picture_image(read_grey(root / case.images[0]))
 
 

@@ -46,7 +46,7 @@ def cases(root: Path, options: Mapping[str, Any]) -> list[Case]:
 
 
 def read_image(root: Path, case: Case, options: Mapping[str, Any]) -> sitk.Image:
-    """The radiograph in grey, float32."""
+    """The radiograph in grey."""
     return images.picture_image(read_grey(root / case.images[0]))
 
 

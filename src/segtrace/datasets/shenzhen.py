@@ -75,7 +75,7 @@ def left_out(root: Path, options: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read_image(root: Path, case: Case, options: Mapping[str, Any]) -> sitk.Image:
-    """The radiograph in grey, float32."""
+    """The radiograph in grey."""
     return images.picture_image(read_grey(root / case.images[0]))
 
 

@@ -75,7 +75,7 @@ def _listed(path: Path) -> set[tuple[int, int]]:
 
 
 def read_image(root: Path, case: Case, options: Mapping[str, Any]) -> sitk.Image:
-    """The frame in grey, float32."""
+    """The frame in grey."""
     return images.picture_image(read_grey(root / case.images[0]))
 
 
