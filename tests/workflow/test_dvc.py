@@ -112,6 +112,7 @@ def test_data_that_changed_without_dvc_seeing_it_is_seen(versioned: Project, tmp
     assert versioned.contents() == from_scratch(versioned, tmp_path / "scratch")
 
 
+@pytest.mark.slow
 def test_snakemake_first_and_dvc_afterwards_make_nothing_twice(versioned: Project) -> None:
     rewrite_label(raw_file(versioned, members(versioned, "test")[0], "label"))
     assert "score" in jobs(versioned.snakemake())
@@ -176,7 +177,8 @@ def test_removed_methods_and_cases_leave_nothing_behind(versioned: Project, tmp_
     assert versioned.contents() == from_scratch(versioned, tmp_path / "scratch")
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_repro_killed_at_a_random_moment_is_made_up_for(
     recorded: Project, tmp_path: Path, seed: int
 ) -> None:

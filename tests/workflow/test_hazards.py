@@ -47,6 +47,7 @@ def use_own_source(project: Project) -> Path:
     return project.path / "src/segtrace"
 
 
+@pytest.mark.slow
 def test_in_place_edits_renamed_cases_and_a_new_environment_cost_what_they_touch(
     finished: Project, tmp_path: Path
 ) -> None:
@@ -80,6 +81,7 @@ def test_in_place_edits_renamed_cases_and_a_new_environment_cost_what_they_touch
     assert "Nothing to be done" in finished.snakemake()
 
 
+@pytest.mark.slow
 def test_a_method_that_is_edited_and_reverted_ends_where_it_began(finished: Project) -> None:
     before = finished.contents()
     file = "config/methods/unet3d_tiny.yaml"

@@ -46,6 +46,7 @@ def chosen(path: Path, table: str, chance: random.Random) -> tuple[str, str, str
     return ",".join(f"{key}={row[key]}" for key in KEYS[table]), column, row[column]
 
 
+@pytest.mark.slow
 def test_cells_taken_by_chance_come_out_again(project: Project, tmp_path: Path) -> None:
     chance = random.Random(20)
     wanted = {table: chosen(project.path, table, chance) for table in KEYS}
