@@ -19,6 +19,8 @@ SIDE = 64
 SHAPE = (2, SIDE, SIDE)
 #: Coefficients of a fingerprint along each axis, the constant one included (its bit is always 0).
 COEFFICIENTS = 8
+#: Thumbnails that are transformed at a time, which bounds memory.
+AT_ONCE = 256
 #: The eight placements of a square: turned by quarter turns, then turned over or not. ``TRANSFORMS[t]`` is the
 #: name of what :func:`transformed` does for ``t``.
 TRANSFORMS = (
@@ -76,10 +78,14 @@ def fingerprint(thumbnail: np.ndarray) -> int:
 
 def fingerprints(greys: np.ndarray) -> np.ndarray:
     """Fingerprints of image thumbnails (N, SIDE, SIDE) as uint64 (N,); bit 8 u + v is that of DCT coefficient (u, v)."""
-    low = fft.dctn(greys.astype(np.float64), axes=(1, 2), norm="ortho")[:, :COEFFICIENTS, :COEFFICIENTS]
-    bits = (low > 1e-6).reshape(len(greys), -1)  # rounding leaves up to 1e-10 where a coefficient is 0
-    bits[:, 0] = False
-    return _packed(bits)
+    codes = np.empty(len(greys), np.uint64)
+    for start in range(0, len(greys), AT_ONCE):
+        part = greys[start : start + AT_ONCE].astype(np.float64)
+        low = fft.dctn(part, axes=(1, 2), norm="ortho")[:, :COEFFICIENTS, :COEFFICIENTS]
+        bits = (low > 1e-6).reshape(len(part), -1)  # rounding leaves up to 1e-10 where a coefficient is 0
+        bits[:, 0] = False
+        codes[start : start + AT_ONCE] = _packed(bits)
+    return codes
 
 
 def _packed(bits: np.ndarray) -> np.ndarray:

@@ -99,7 +99,8 @@ def run(arguments: argparse.Namespace) -> None:
             heading=f"index {name}: faulty cases in {root}",
             remedy=f"Mend the files, or list the cases under 'exclude' in config/datasets/{name}.yaml with a reason.",
         )
-        pairs = duplicates.grouped(rows, np.stack(thumbnails))
+        del thumbnails  # those of a large data set are better read from the disk, where they lie by now
+        pairs = duplicates.grouped(rows, np.load(layout.thumbnails(name), mmap_mode="r", allow_pickle=False))
         docs, title = layout.data_docs(name, "index"), f"index {name}"
         results = gates.judge(
             gate.population(rows, labels=sorted(data.labels), groups=data.gate.groups, sides=data.gate.sides),
