@@ -25,6 +25,7 @@ BARE = {"torch", "numpy", "scipy", "monai", "einops", "safetensors"}
 ALLOWED = {
     "SimpleITK": {
         "images.py",
+        "overlays.py",
         "preparation.py",
         "resample.py",
         "datasets/",

@@ -6,10 +6,9 @@ import io
 import numpy as np
 from PIL import Image
 
-from segtrace import images
+from segtrace import images, overlays
 from segtrace.geometry import Grid
-from segtrace.report import overlays
-from segtrace.report.overlays import contours, displayed, most_labelled, window
+from segtrace.overlays import contours, displayed, most_labelled, window
 
 
 def decoded(picture: overlays.Picture) -> np.ndarray:

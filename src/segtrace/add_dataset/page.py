@@ -4,15 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
-from segtrace import datasets, images
+from segtrace import datasets, images, overlays, pages
 from segtrace.add_dataset.examine import Examined, empty_masks
 from segtrace.add_dataset.proposal import Proposal
 from segtrace.datasets import Case
 from segtrace.errors import SegtraceError
-from segtrace.report import overlays
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: Cases whose pictures are drawn: of the faulty ones, which are all listed, and of the others.
@@ -25,13 +23,7 @@ def build(root: Path, name: str, proposal: Proposal, examined: Examined) -> str:
     bad = [case for case in examined.cases if case.case in examined.faults]
     chosen = [good[i * len(good) // SAMPLE] for i in range(SAMPLE)] if len(good) > SAMPLE else good
     voxels = {row["case"]: json.loads(row["voxels"]) for row in examined.rows}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment(TEMPLATES)
     return environment.get_template("page.html.j2").render(
         name=name,
         layout=proposal.layout if not proposal.private else proposal.layout.partition(",")[0],

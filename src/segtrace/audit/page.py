@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
-from segtrace import __version__, duplicates, layout
+from segtrace import __version__, duplicates, layout, pages
 from segtrace.audit import findings, pictures
 from segtrace.audit.findings import Audit
 from segtrace.audit.overlaps import SLASH, Overlap
@@ -19,13 +18,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri
 def build(audits: Sequence[Audit], overlaps: Sequence[Overlap], *, limit: int) -> str:
     """The page as HTML; at most ``limit`` pairs are shown of each data set and of each overlap."""
     rows = {f"{one.name}{SLASH}{row['case']}": row for one in audits for row in one.rows}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment(TEMPLATES)
     return environment.get_template("audit.html.j2").render(
         version=__version__,
         policy=POLICY,

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from segtrace import datasets, images, layout
+from segtrace import datasets, images, layout, overlays
 from segtrace.config import load
-from segtrace.datasets import Case
 from segtrace.errors import SegtraceError
-from segtrace.report import overlays
 
 #: Longest side of a picture in pixels.
 SIDE = 280
@@ -34,14 +31,7 @@ def picture(row: Mapping[str, Any]) -> Shown:
     """The picture of a case, from its raw files; of a volume the slice with most foreground. ``row`` is of ``cases``."""
     name = row["dataset"]
     data, root = load.dataset(name), layout.raw(name)
-    case = Case(
-        case=row["case"],
-        subject=row["subject"],
-        images=tuple(json.loads(row["images"])),
-        labels=tuple(json.loads(row["labels"])),
-        group=row["group"],
-        side=row["side"],
-    )
+    case = datasets.case_of(row)
     reader = datasets.reader(data.reader or name)
     try:
         image = reader.read_image(root, case, data.options)

@@ -13,6 +13,7 @@ asked for is imported.
 """
 
 import importlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,18 @@ class Case:
     """Class of the case as published, for example benign."""
     side: str = ""
     """Side of the owner's own split, for example training or fold1."""
+
+
+def case_of(row: Mapping[Any, Any]) -> Case:
+    """The case of a row of the index (table ``cases``)."""
+    return Case(
+        case=row["case"],
+        subject=row["subject"],
+        images=tuple(json.loads(row["images"])),
+        labels=tuple(json.loads(row["labels"])),
+        group=row["group"],
+        side=row["side"],
+    )
 
 
 #: What to do about a raw folder that is not as published: it is the user's, so nothing overwrites it.

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from segtrace import images
 from segtrace.datasets import Case, _names
+from segtrace.datasets._pictures import grey_of
 from segtrace.errors import SegtraceError, raise_all
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
@@ -18,8 +19,6 @@ VOLUMES = (".nii.gz", ".nii", ".mha", ".nrrd")
 OPTIONS = ("subject", "values", "threshold", "colours", "keep_names")
 #: Files that operating systems leave behind.
 JUNK = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db"})
-#: Weights of red, green and blue in a grey value (ITU-R BT.601), for pictures whose channels differ.
-_GREY = np.array([0.299, 0.587, 0.114])
 
 
 def split_ending(name: str) -> tuple[str, str]:
@@ -155,8 +154,7 @@ def _image(path: Path, options: Mapping[str, Any]) -> tuple[Path, sitk.Image]:
     if wanted not in (None, "grey", "rgb"):
         raise SegtraceError(f"option colours is {wanted!r}; it can be 'grey' or 'rgb'")
     if wanted == "grey" and pixels.ndim == 3:
-        same = (pixels == pixels[..., :1]).all()
-        pixels = pixels[..., 0] if same else (pixels @ _GREY).astype(np.float32)
+        pixels = grey_of(pixels)
     if wanted == "rgb" and pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=-1)
     return path, images.picture_image(pixels)

@@ -14,7 +14,11 @@ _GREY = np.array([0.299, 0.587, 0.114])
 
 def read_grey(path: Path) -> np.ndarray:
     """A picture as greys (H, W) in its own type, without alpha; colours that differ are weighted (ITU-R BT.601), float32."""
-    pixels = images.read_picture(path)
+    return grey_of(images.read_picture(path))
+
+
+def grey_of(pixels: np.ndarray) -> np.ndarray:
+    """:func:`read_grey` for pixels (H, W) or (H, W, C)."""
     if pixels.ndim == 2:
         return pixels
     colours = _colours(pixels)

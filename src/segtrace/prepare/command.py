@@ -36,7 +36,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _run_batch(name: str, data: "Dataset", chosen: str, *, batch: int, workers: int) -> None:
     """Prepare one batch under its own lock, and write its table."""
-    import json
 
     from segtrace import datasets, digests, files, layout, parallel, tables
     from segtrace.prepare import cases
@@ -57,14 +56,7 @@ def _run_batch(name: str, data: "Dataset", chosen: str, *, batch: int, workers: 
                 root=layout.raw(name),
                 reader=reader,
                 options=data.options,
-                case=datasets.Case(
-                    case=row["case"],
-                    subject=row["subject"],
-                    images=tuple(json.loads(row["images"])),
-                    labels=tuple(json.loads(row["labels"])),
-                    group=row["group"],
-                    side=row["side"],
-                ),
+                case=datasets.case_of(row),
                 image_sha256=row["image_sha256"],
                 label_sha256=row["label_sha256"],
                 labels=tuple(data.labels),

@@ -11,11 +11,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
-from segtrace import __version__, aggregation
-from segtrace.report import charts, gates, origins, overlays, scores
+from segtrace import __version__, aggregation, pages
+from segtrace.report import cases, charts, gates, origins, scores
 from segtrace.report.subject import Subject
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -33,13 +32,7 @@ def build(subject: Subject) -> str:
     point_charts = _point_charts(subject, results, drawn)
     curve_charts = _curve_charts(subject, runs, drawn)
     scripts = {"library": charts.library() if drawn else "", "page": _file("page.js")}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment(TEMPLATES)
     environment.filters["plain"] = plain
     return environment.get_template("page.html.j2").render(
         subject=subject,
@@ -171,7 +164,7 @@ def _case_rows(subject: Subject, results: scores.Results) -> list[dict[str, Any]
             for run in subject.runs
             if run.method == entry["method"] and (run.method, run.fold, run.seed, entry["case"]) in by_run
         )
-    shown = overlays.overlays(subject, [(entry["run"], entry["case"]) for entry in chosen])
+    shown = cases.overlays(subject, [(entry["run"], entry["case"]) for entry in chosen])
     grouped: dict[str, list[dict[str, Any]]] = {}
     for entry in chosen:
         run, case = entry["run"], entry["case"]

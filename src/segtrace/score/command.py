@@ -115,7 +115,6 @@ def _references(
     name: "RunName", variant: "Variant", data: "Dataset", chosen: list[str]
 ) -> "Mapping[str, Native | Prepared]":
     """Case → where its reference is; every case that has none is listed in one error."""
-    import json
 
     from segtrace import datasets, layout, tables
     from segtrace.errors import raise_all
@@ -130,14 +129,7 @@ def _references(
     else:
         source = layout.cases(name.dataset)
         for row in tables.read("cases", source).to_dict("records"):
-            case = datasets.Case(
-                case=row["case"],
-                subject=row["subject"],
-                images=tuple(json.loads(row["images"])),
-                labels=tuple(json.loads(row["labels"])),
-                group=row["group"],
-                side=row["side"],
-            )
+            case = datasets.case_of(row)
             reader = data.reader or name.dataset
             root = layout.raw(name.dataset)
             result[case.case] = Native(root, reader, data.options, case, row["label_sha256"])

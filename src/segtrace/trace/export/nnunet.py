@@ -112,7 +112,7 @@ def plan(name: str, folder: Path, *, protocol: str | None) -> Plan:
                     reader=data.reader or name,
                     options=data.options,
                     root=layout.raw(name),
-                    case=_case(row),
+                    case=datasets.case_of(row),
                     image=folder / f"images{side}" / names[str(row["case"])],
                     label=folder / f"labels{side}" / names[str(row["case"])],
                     ending=ending,
@@ -126,18 +126,6 @@ def plan(name: str, folder: Path, *, protocol: str | None) -> Plan:
         "renamed": {new: old for old, new in names.items() if new != old},
     }
     return Plan(works, splits, content, len(rows) - len(works))
-
-
-def _case(row: Mapping[Any, Any]) -> Case:
-    """The case of a row of the index."""
-    return Case(
-        case=row["case"],
-        subject=row["subject"],
-        images=tuple(json.loads(row["images"])),
-        labels=tuple(json.loads(row["labels"])),
-        group=row["group"],
-        side=row["side"],
-    )
 
 
 def _names(cases: Sequence[str]) -> dict[str, str]:
