@@ -126,6 +126,7 @@ def test_code_reruns_what_runs_it_and_a_comment_nothing(finished: Project) -> No
     assert finished.waiting() == []  # registering a network retrains nobody
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_prediction_or_table_is_made_again(finished: Project) -> None:
     before = finished.contents()
     weights = next((finished.path / "checkpoints").rglob("weights.safetensors"))
@@ -219,6 +220,7 @@ def test_touch_settles_nothing_that_does_not_hold(finished: Project) -> None:
     assert finished.contents() == before
 
 
+@pytest.mark.slow
 def test_without_snakemakes_memory_what_does_not_hold_is_refused(finished: Project) -> None:
     before = finished.contents()
     shutil.rmtree(finished.path / ".snakemake")
