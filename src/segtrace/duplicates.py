@@ -8,13 +8,13 @@ fingerprint is close in one of the eight placements (candidate), and the details
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from segtrace import likeness
+from segtrace.components import groups
 from segtrace.fingerprints import TRANSFORMS, fingerprints, placed, transformed
 
 #: Kinds of duplicates, the surest first.
@@ -192,19 +192,3 @@ def distance_limit(codes: np.ndarray) -> int:
     while limit > 0 and expected[limit] > MOST:
         limit -= 1
     return limit
-
-
-def groups(cases: Sequence[str], joined: Iterable[tuple[str, str]]) -> list[str]:
-    """For each case the name of its group: the first case, in sorted order, of its connected component.
-
-    ``joined`` are pairs of cases that show one image.
-    """
-    place = {case: number for number, case in enumerate(cases)}
-    ends = np.array([[place[one], place[other]] for one, other in joined], dtype=int).reshape(-1, 2)
-    shape = (len(cases), len(cases))
-    graph = sparse.coo_array((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), shape=shape)
-    _, component = sparse.csgraph.connected_components(graph, directed=False)
-    names: dict[int, str] = {}
-    for case, number in zip(cases, component.tolist(), strict=True):
-        names[number] = min(names.get(number, case), case)
-    return [names[number] for number in component.tolist()]

@@ -26,6 +26,12 @@ def raise_all(problems: Sequence[str], *, heading: str, remedy: str = "") -> Non
     raise SegtraceError("\n".join(lines))
 
 
+def some(names: Sequence[str], limit: int = 5) -> str:
+    """The first ``limit`` of ``names``, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
 def advice(name: str, known: Collection[str], *, otherwise: str = "there are") -> str:
     """What to say of an unknown ``name``: the nearest known one, or all of them after ``otherwise``."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

@@ -1,14 +1,13 @@
 """What one data set holds: copies, near-duplicates, contradictions, subjects, and what its splits tear apart."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from segtrace import layout, tables
 from segtrace.config import load
-
-#: Names that a sentence lists at most.
-SHOWN = 5
+from segtrace.errors import some
+from segtrace.sides import on_two_sides
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,6 @@ def audit(name: str) -> Audit:
     data = load.dataset(name)
     rows: list[dict[str, Any]] = tables.read("cases", layout.cases(name)).to_dict("records")  # type: ignore[assignment]
     pairs: list[dict[str, Any]] = tables.read("duplicates", layout.duplicates(name)).to_dict("records")  # type: ignore[assignment]
-    known = {row["case"]: row for row in rows}
     splits = []
     for path in sorted(layout.split(name, "any").parent.glob("*.csv")):
         protocol = data.protocols.get(path.stem)
@@ -68,33 +66,19 @@ def audit(name: str) -> Audit:
             Split(
                 protocol=path.stem,
                 published=protocol is not None and protocol.published,
-                subjects=torn(listed, lambda case: known[case]["subject"] if case in known else None),
-                duplicates=torn(
-                    listed, lambda case: known[case]["duplicate_group"] if case in known else None
-                ),
+                subjects=torn(listed, {row["case"]: row["subject"] for row in rows}),
+                duplicates=torn(listed, {row["case"]: row["duplicate_group"] for row in rows}),
             )
         )
     return Audit(name, data.title, rows, pairs, splits)
 
 
-def torn(split: Iterable[Mapping[Any, Any]], key: Callable[[str], str | None]) -> tuple[str, ...]:
-    """Keys whose cases lie on two sides of a fold, one line each; ``split`` are rows of ``split``."""
-    sides: dict[tuple[int, str], dict[str, list[str]]] = {}
-    for row in split:
-        value = key(row["case"])
-        if value is not None:
-            sides.setdefault((int(row["fold"]), value), {}).setdefault(row["role"], []).append(row["case"])
+def torn(split: Iterable[Mapping[Any, Any]], keys: Mapping[str, str]) -> tuple[str, ...]:
+    """Keys whose cases lie on two sides of a fold, one line each; ``split`` are rows of ``split``, ``keys`` case → key."""
     return tuple(
-        f"fold {fold}: {value} ({'; '.join(f'{role}: {listed(cases)}' for role, cases in sorted(roles.items()))})"
-        for (fold, value), roles in sorted(sides.items())
-        if len(roles) > 1
+        f"fold {fold}: {key} ({'; '.join(f'{role}: {some(cases)}' for role, cases in sorted(roles.items()))})"
+        for fold, key, roles in on_two_sides(split, {case: (key,) for case, key in keys.items()})
     )
-
-
-def listed(names: Sequence[str]) -> str:
-    """Some names, and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def sentences(found: Audit) -> list[str]:
@@ -111,7 +95,7 @@ def sentences(found: Audit) -> list[str]:
     ]
     for what, column in (("subjects", "subject"), ("groups of duplicates", "duplicate_group")):
         torn_classes = found.of_two_classes(column)
-        where = f" ({listed(torn_classes)})" if torn_classes else ""
+        where = f" ({some(torn_classes)})" if torn_classes else ""
         lines.append(f"{what} in two classes: {len(torn_classes)}{where}")
     for split in found.splits:
         marked = ", a published protocol" if split.published else ""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segtrace import images
+from segtrace.datasets._pictures import mask_greys
 from segtrace.errors import SegtraceError, raise_all
 
 TOP = "Train_Sets"
@@ -66,16 +66,10 @@ def stacked(root: Path, names: Sequence[str], shape: tuple[int, int, int]) -> np
     planes, problems = [], []
     for name in names:
         try:
-            pixels = images.read_picture(root / name)
+            pixels = mask_greys(root / name)
         except SegtraceError as error:
             problems.append(str(error))
             continue
-        if pixels.ndim == 3:
-            colours = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
-            if (colours != colours[..., :1]).any():
-                problems.append(f"{root / name}: a mask with colours; its red, green and blue must be equal")
-                continue
-            pixels = colours[..., 0]
         if pixels.shape != shape[1:]:
             problems.append(
                 f"{root / name}: {pixels.shape[1]}x{pixels.shape[0]} pixels, its slices have {shape[2]}x{shape[1]}"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import SimpleITK as sitk
 
 from segtrace import images
 from segtrace.datasets import Case, _names
-from segtrace.datasets._pictures import grey_of
+from segtrace.datasets._pictures import colours_of, grey_of
 from segtrace.errors import SegtraceError, raise_all
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
@@ -99,17 +100,7 @@ def with_subjects(
             "or set options.keep_names: true if they hold none"
         )
     raise_all(problems, heading=f"{root}: the cases cannot be listed", remedy=REMEDY)
-    listed = [
-        Case(
-            case=c.case,
-            subject=_names.plain(subject),
-            images=c.images,
-            labels=c.labels,
-            group=c.group,
-            side=c.side,
-        )
-        for c, subject in found
-    ]
+    listed = [replace(case, subject=_names.plain(subject)) for case, subject in found]
     return sorted(listed, key=lambda case: case.case)
 
 
@@ -121,7 +112,7 @@ REMEDY = "Mend the files or the options in the data set's YAML file, or take the
 
 
 def read_image(paths: Iterable[Path], options: Mapping[str, Any]) -> sitk.Image:
-    """A picture (float32, grey or red, green, blue) or a volume; several volumes become channels.
+    """A picture (grey, or red, green, blue) or a volume; several files become channels.
 
     The option ``colours`` makes all pictures ``grey`` or ``rgb``; without it they are as they are stored. Alpha is
     ignored. Raises :class:`SegtraceError` for files that cannot be read or that lie on different grids.
@@ -140,10 +131,8 @@ def read_image(paths: Iterable[Path], options: Mapping[str, Any]) -> sitk.Image:
     )
     arrays = [array for _, image in read for array in images.to_array(image)]
     stacked = np.stack(arrays)
-    stored = stacked.dtype in (
-        np.uint8,
-        np.uint16,
-    )  # pictures keep their type: what is exported can be pictures again
+    # pictures keep their type, so that what is exported can be pictures again
+    stored = stacked.dtype in (np.uint8, np.uint16)
     return images.from_array(stacked if stored else stacked.astype(np.float32), grid)
 
 
@@ -158,13 +147,6 @@ def _image(path: Path, options: Mapping[str, Any]) -> tuple[Path, sitk.Image]:
     if wanted == "rgb" and pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=-1)
     return path, images.picture_image(pixels)
-
-
-def colours_of(pixels: np.ndarray) -> np.ndarray:
-    """A picture without its alpha: (H, W) greys or (H, W, 3) colours."""
-    if pixels.ndim == 2:
-        return pixels
-    return pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
 
 
 def mask_values(path: Path, *, coloured: bool = False) -> tuple[np.ndarray, images.Grid]:

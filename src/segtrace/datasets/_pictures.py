@@ -19,11 +19,28 @@ def read_grey(path: Path) -> np.ndarray:
 
 def grey_of(pixels: np.ndarray) -> np.ndarray:
     """:func:`read_grey` for pixels (H, W) or (H, W, C)."""
+    pixels = colours_of(pixels)
     if pixels.ndim == 2:
         return pixels
-    colours = _colours(pixels)
-    same = (colours == colours[..., :1]).all()
-    return np.ascontiguousarray(colours[..., 0] if same else (colours @ _GREY).astype(np.float32))
+    same = (pixels == pixels[..., :1]).all()
+    return np.ascontiguousarray(pixels[..., 0] if same else (pixels @ _GREY).astype(np.float32))
+
+
+def colours_of(pixels: np.ndarray) -> np.ndarray:
+    """A picture without its alpha: (H, W) greys or (H, W, 3) colours."""
+    if pixels.ndim == 2:
+        return pixels
+    return pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
+
+
+def mask_greys(path: Path) -> np.ndarray:
+    """A mask's greys (H, W) as they are stored, without alpha; raises :class:`SegtraceError` for colours."""
+    pixels = colours_of(images.read_picture(path))
+    if pixels.ndim == 2:
+        return pixels
+    if (pixels != pixels[..., :1]).any():
+        raise SegtraceError(f"{path}: a mask with colours; its red, green and blue must be equal")
+    return pixels[..., 0]
 
 
 def read_mask(
@@ -50,12 +67,7 @@ def read_mask_alone(
     path: Path, *, greys: Literal["error", "threshold"] = "error"
 ) -> tuple[np.ndarray, list[str]]:
     """:func:`read_mask` for a mask of any size."""
-    pixels = images.read_picture(path)
-    if pixels.ndim == 3:
-        colours = _colours(pixels)
-        if (colours != colours[..., :1]).any():
-            raise SegtraceError(f"{path}: a mask with colours; its red, green and blue must be equal")
-        pixels = colours[..., 0]
+    pixels = mask_greys(path)
     values, white = np.unique(pixels), int(np.iinfo(pixels.dtype).max)
     if set(values.tolist()) <= {0, 1} or set(values.tolist()) <= {0, white}:
         return pixels > 0, []
@@ -64,8 +76,3 @@ def read_mask_alone(
     raise SegtraceError(
         f"{path}: a mask with {len(values)} grey values {values[:6].tolist()}; expected black and white"
     )
-
-
-def _colours(pixels: np.ndarray) -> np.ndarray:
-    """Red, green and blue of (H, W, 3 or 4) pixels, or the grey of (H, W, 2), without alpha."""
-    return pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]

@@ -6,23 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from segtrace.errors import SegtraceError
-
-#: Files that Windows and macOS leave in folders of pictures.
-_BOOKKEEPING = ("thumbs.db", "desktop.ini")
-#: Names listed one by one in a message; the rest is counted.
-_SHOWN = 8
-
-
-def some(names: list[str]) -> str:
-    """The first names of a list and the number of the others, for messages."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
-
-
-def is_bookkeeping(name: str) -> bool:
-    """Whether a file is an operating system's own: hidden, AppleDouble, Thumbs.db, desktop.ini."""
-    return name.startswith(".") or name.lower() in _BOOKKEEPING
+from segtrace.datasets._files import is_left_behind
+from segtrace.errors import SegtraceError, some
 
 
 def listing(root: Path, folder: str, name: re.Pattern[str], problems: list[str]) -> dict[str, str]:
@@ -36,12 +21,12 @@ def listing(root: Path, folder: str, name: re.Pattern[str], problems: list[str])
         near = place.parent
         while not near.is_dir():
             near = near.parent
-        there = sorted(path.name for path in near.iterdir() if not is_bookkeeping(path.name))
-        problems.append(f"{place}: no such folder; {near} holds {some(there) or 'nothing'}")
+        there = sorted(path.name for path in near.iterdir() if not is_left_behind(path.name))
+        problems.append(f"{place}: no such folder; {near} holds {some(there, 8) or 'nothing'}")
         return {}
     found: dict[str, str] = {}
     for path in sorted(place.iterdir()):
-        if is_bookkeeping(path.name):
+        if is_left_behind(path.name):
             continue
         match = name.fullmatch(path.name)
         if match is None or not path.is_file():
@@ -61,7 +46,7 @@ def found_anywhere(root: Path, pattern: str, name: re.Pattern[str], problems: li
     found: dict[str, str] = {}
     for path in sorted(root.rglob(pattern)):
         match = name.fullmatch(path.name)
-        if match is None or is_bookkeeping(path.name) or not path.is_file():
+        if match is None or is_left_behind(path.name) or not path.is_file():
             continue
         if match["id"] in found:
             problems.append(f"{path}: a second file of {match['id']}, beside {root / found[match['id']]}")

@@ -19,8 +19,8 @@ import SimpleITK as sitk
 from segtrace import images
 from segtrace.datasets import REFETCH, Case, check_options
 from segtrace.datasets._pictures import read_mask_alone
-from segtrace.datasets._radiographs import fit, found_anywhere, some
-from segtrace.errors import SegtraceError, raise_all
+from segtrace.datasets._radiographs import fit, found_anywhere
+from segtrace.errors import SegtraceError, raise_all, some
 
 SIDE = 2048
 #: Greatest value of 12 bit.
@@ -86,7 +86,7 @@ def cases(root: Path, options: Mapping[str, Any]) -> list[Case]:
 
 
 def _there(root: Path) -> str:
-    return f"the folder holds {some(sorted(path.name for path in root.iterdir())) or 'nothing'}"
+    return f"the folder holds {some(sorted(path.name for path in root.iterdir()), 8) or 'nothing'}"
 
 
 def _fold(name: str) -> str:

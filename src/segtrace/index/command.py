@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from segtrace.errors import some
 from segtrace.options import at_least_one
 
 #: Ids of images that a reader leaves out, as printed one by one.
@@ -135,6 +136,5 @@ def _say_left_out(cases: Mapping[str, str]) -> dict[str, int]:
     for case, reason in sorted(cases.items()):
         reasons.setdefault(reason, []).append(case)
     for reason, ids in reasons.items():
-        shown = ", ".join(ids[:SHOWN]) + (f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")
-        print(f"left out {len(ids)} images ({reason}): {shown}")
+        print(f"left out {len(ids)} images ({reason}): {some(ids, SHOWN)}")
     return {reason: len(ids) for reason, ids in reasons.items()}

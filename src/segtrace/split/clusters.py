@@ -3,6 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from segtrace.components import groups
+from segtrace.errors import some
+from segtrace.sides import on_two_sides
+
 ROLES = ("train", "val", "test")
 
 
@@ -12,30 +16,17 @@ def clusters(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     A cluster is named by the first of its subjects in alphabetical order, so that another case of a
     known subject, or another copy of a known image, changes no name but its own.
     """
-    parent: dict[str, str] = {}
-
-    def root(node: str) -> str:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    for row in rows:
-        nodes = [
-            f"subject {row['subject']}",
-            f"pixels {row['pixels_sha256']}",
-            f"duplicates {row['duplicate_group']}",
-        ]
-        for node in nodes:
-            parent.setdefault(node, node)
-        for node in nodes[1:]:
-            first, second = sorted((root(nodes[0]), root(node)))
-            parent[second] = first
+    first: dict[tuple[str, str], str] = {}
+    joined = [
+        (first.setdefault((key, row[key]), row["case"]), row["case"])
+        for row in rows
+        for key in ("subject", "pixels_sha256", "duplicate_group")
+    ]
+    components = groups([row["case"] for row in rows], joined)
     names: dict[str, str] = {}
-    for row in rows:
-        key = root(f"subject {row['subject']}")
-        names[key] = min(names.get(key, row["subject"]), row["subject"])
-    return {row["case"]: names[root(f"subject {row['subject']}")] for row in rows}
+    for row, component in zip(rows, components, strict=True):
+        names[component] = min(names.get(component, row["subject"]), row["subject"])
+    return {row["case"]: names[component] for row, component in zip(rows, components, strict=True)}
 
 
 def leaks(rows: Sequence[Mapping[str, Any]], split: Sequence[Mapping[str, Any]]) -> dict[int, list[str]]:
@@ -45,23 +36,21 @@ def leaks(rows: Sequence[Mapping[str, Any]], split: Sequence[Mapping[str, Any]])
     identical image are told once, as such. Every fold is there, also without a leak.
     """
     known = {row["case"]: row for row in rows}
-    sides: dict[tuple[int, str], dict[str, list[str]]] = {}
-    for row in split:
-        case = known[row["case"]]
-        for what in (
-            f"subject {case['subject']}",
-            f"identical image {case['pixels_sha256'][:16]}",
-            f"near-duplicates {case['duplicate_group']}",
-        ):
-            sides.setdefault((row["fold"], what), {}).setdefault(row["role"], []).append(row["case"])
+    keys = {
+        case: (
+            f"subject {row['subject']}",
+            f"identical image {row['pixels_sha256'][:16]}",
+            f"near-duplicates {row['duplicate_group']}",
+        )
+        for case, row in known.items()
+    }
     found: dict[int, list[str]] = {row["fold"]: [] for row in split}
-    for (fold, what), roles in sorted(sides.items()):
-        cases = [case for of_role in roles.values() for case in of_role]
-        images = {known[case]["pixels_sha256"] for case in cases}
-        if len(roles) > 1 and not (what.startswith("near-duplicates") and len(images) == 1):
-            shown = "; ".join(f"{role}: {some(roles[role])}" for role in ROLES if role in roles)
-            verb = "lie" if what.startswith("near-duplicates") else "lies"
-            found[fold].append(f"fold {fold}: {what} {verb} in {shown}")
+    for fold, what, roles in on_two_sides(split, keys):
+        near = what.startswith("near-duplicates")
+        images = {known[case]["pixels_sha256"] for of_role in roles.values() for case in of_role}
+        if not (near and len(images) == 1):
+            shown = "; ".join(f"{role}: {some(sorted(roles[role]))}" for role in ROLES if role in roles)
+            found[fold].append(f"fold {fold}: {what} {'lie' if near else 'lies'} in {shown}")
     return found
 
 
@@ -70,9 +59,3 @@ def shared(split: Sequence[Mapping[str, Any]], role: str, *, fold: int) -> int:
     of_fold = [row for row in split if row["fold"] == fold]
     training = {row["cluster"] for row in of_fold if row["role"] == "train"}
     return sum(row["role"] == role and row["cluster"] in training for row in of_fold)
-
-
-def some(names: Sequence[str], limit: int = 5) -> str:
-    """The first of ``names`` in alphabetical order, and how many more there are."""
-    listed = ", ".join(sorted(names)[:limit])
-    return listed + (f" and {len(names) - limit} more" if len(names) > limit else "")
