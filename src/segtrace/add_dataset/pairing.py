@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from segtrace.datasets import _files
 
@@ -17,6 +18,7 @@ _NUMBER = re.compile(r"(.+)[_-]\d+")
 #: Names with one base at most: in a folder of words alone every name has the empty base.
 MOST_OF_ONE_BASE = 8
 
+Side = TypeVar("Side")
 Affix = tuple[str, str]
 """What stands before and behind the name that image and mask share."""
 
@@ -67,6 +69,14 @@ class Pairs:
 def says_mask(text: str) -> bool:
     """Whether a part of a name says that it is a mask's."""
     return any(word in text.lower() for word in MASK_WORDS)
+
+
+def orders(one: Side, other: Side, texts: tuple[str, str]) -> list[tuple[Side, Side]]:
+    """Images first, masks second: one order where ``texts`` say which of the two the masks are, else both."""
+    told = tuple(says_mask(text) for text in texts)
+    if told == (False, True):
+        return [(one, other)]
+    return [(other, one)] if told == (True, False) else [(one, other), (other, one)]
 
 
 def names_of(files: Iterable[str]) -> list[Name]:

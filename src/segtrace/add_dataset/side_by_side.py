@@ -13,14 +13,7 @@ def recognise(folder: Path, *, keep_names: bool = False) -> Proposal | None:
     if found is None or 4 * found[2] < len(names):
         return None
     one, other, _ = found
-    told = [pairing.says_mask("".join(affix)) for affix in (one, other)]
-    order = (
-        [(one, other)]
-        if told == [False, True]
-        else [(other, one)]
-        if told == [True, False]
-        else [(one, other), (other, one)]
-    )
+    order = pairing.orders(one, other, ("".join(one), "".join(other)))
     for image_affix, mask_affix in order:
         pairs = pairing.sort_out(names, names, image_affix=image_affix, mask_affix=mask_affix)
         matched = pairs.matched()

@@ -19,21 +19,12 @@ def recognise(folder: Path, *, keep_names: bool = False) -> Proposal | None:
     for one, other, first, second in _candidates(files):
         match = pairing.affixes(first, second)
         if match is not None and 4 * match[2] >= len(files):
-            told = [pairing.says_mask(text) for text in (one + "".join(match[0]), other + "".join(match[1]))]
-            found.append((one, other, first, second, match, told))
+            sides = (one, first, match[0]), (other, second, match[1])
+            order = pairing.orders(*sides, (one + "".join(match[0]), other + "".join(match[1])))
+            found.append((match[2], order))
     # of equals first what names masks: classes or parts of a data set have files of the same names too
-    for one, other, first, second, match, told in sorted(
-        found, key=lambda item: (-item[4][2], item[5][0] == item[5][1])
-    ):
-        forward, backward = (first, second, match[0], match[1]), (second, first, match[1], match[0])
-        order = (
-            [forward]
-            if told == [False, True]
-            else [backward]
-            if told == [True, False]
-            else [forward, backward]
-        )
-        for images, masks, image_affix, mask_affix in order:
+    for _, order in sorted(found, key=lambda item: (-item[0], len(item[1]))):
+        for (image_folder, images, image_affix), (mask_folder, masks, mask_affix) in order:
             pairs = pairing.sort_out(images, masks, image_affix=image_affix, mask_affix=mask_affix)
             pairing.match_rest(pairs, images, masks)
             matched = pairs.matched()
@@ -46,7 +37,7 @@ def recognise(folder: Path, *, keep_names: bool = False) -> Proposal | None:
                     pairs,
                     images,
                     masks,
-                    (one, other) if images is first else (other, one),
+                    (image_folder, mask_folder),
                     keep_names,
                 )
     return None
