@@ -5,6 +5,7 @@ import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import miniatures
 from segtrace.config import load
 from segtrace.datasets import Case
-from segtrace.errors import raise_all
+from segtrace.errors import SegtraceError, raise_all
 from segtrace.index import build
 
 MIRROR = Path(os.environ.get("SEGTRACE_MIRROR", "/nowhere"))
@@ -42,6 +43,24 @@ def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in ``folder`` as in a fresh project with this repository's configuration."""
     shutil.copytree(Path(__file__).parents[1] / "config", folder / "config")
     monkeypatch.chdir(folder)
+
+
+def check_faults(
+    reader: ModuleType,
+    root: Path,
+    heading: str,
+    faults: Sequence[str],
+    *,
+    options: Mapping[str, Any] | None = None,
+) -> str:
+    """The message with which the reader refuses ``root``: as many problems as ``faults``, each found in one line."""
+    with pytest.raises(SegtraceError) as caught:
+        reader.cases(root, options or {})
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{root}: {heading}: {len(faults)} problems"
+    for part in faults:
+        assert sum(part in line for line in lines) == 1, part
+    return str(caught.value)
 
 
 def index(

@@ -3,7 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from PIL import Image
+
+from segtrace import layout
 
 
 def write(*, dimensions: int, network: dict[str, Any] | None = None, spacing_known: bool = True) -> None:
@@ -34,3 +38,14 @@ def write(*, dimensions: int, network: dict[str, Any] | None = None, spacing_kno
         path = Path("config") / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(content))
+
+
+def pictures(name: str, cases: dict[str, tuple[np.ndarray, np.ndarray]], **changes: Any) -> None:
+    """A data set like ``toy`` but for ``changes``, with the raw files of its cases: image and mask."""
+    content = yaml.safe_load(Path("config/datasets/toy.yaml").read_text()) | {"reader": "phantom2d"} | changes
+    Path(f"config/datasets/{name}.yaml").write_text(yaml.safe_dump(content))
+    for case, arrays in cases.items():
+        for kind, array in zip(("images", "labels"), arrays, strict=True):
+            path = layout.raw(name) / kind / f"{case}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.ascontiguousarray(array)).save(path)

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
-from PIL import Image
 
 import toy_config
 from segtrace import cli, layout, tables, upkeep
@@ -47,14 +45,7 @@ def write(
     name: str, cases: dict[str, tuple[np.ndarray, np.ndarray]], *, twin: dict[str, str] | None = None
 ) -> None:
     """A data set of pictures, ``twin`` files being copies of other cases' bytes."""
-    content = yaml.safe_load(Path("config/datasets/toy.yaml").read_text())
-    content |= {"reader": "phantom2d", "title": f"The set {name}", "gate": {"empty_masks": [0.0, 1.0]}}
-    Path(f"config/datasets/{name}.yaml").write_text(yaml.safe_dump(content))
-    for case, (image, label) in cases.items():
-        for kind, array in (("images", image), ("labels", label)):
-            path = layout.raw(name) / kind / f"{case}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.ascontiguousarray(array)).save(path)
+    toy_config.pictures(name, cases, title=f"The set {name}", gate={"empty_masks": [0.0, 1.0]})
     for copy, original in (twin or {}).items():
         for kind in ("images", "labels"):
             folder = layout.raw(name) / kind

@@ -4,23 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
-from PIL import Image
 
 import toy_config
-from segtrace import cli, layout, upkeep
+from segtrace import cli, upkeep
 
 
 def write(name: str, images: dict[str, np.ndarray]) -> None:
-    content = yaml.safe_load(Path("config/datasets/toy.yaml").read_text()) | {"reader": "phantom2d"}
-    Path(f"config/datasets/{name}.yaml").write_text(yaml.safe_dump(content))
-    for case, image in images.items():
-        label = np.zeros(image.shape, np.uint8)
-        label[10:20, 10:30] = 1
-        for kind, array in (("images", image), ("labels", label)):
-            path = layout.raw(name) / kind / f"{case}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(array).save(path)
+    label = np.zeros((80, 90), np.uint8)
+    label[10:20, 10:30] = 1
+    toy_config.pictures(name, {case: (image, label) for case, image in images.items()})
     assert cli.main(["index", name, "--workers", "1"]) == 0
 
 

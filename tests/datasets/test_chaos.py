@@ -1,7 +1,6 @@
 """CHAOS: slices and masks paired by names, patients kept apart, and every fault of a copy named at once."""
 
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -14,12 +13,12 @@ from hypothesis import strategies as st
 from dicom_slices import PATIENT, dicom
 from miniatures import chaos_ct as miniature
 from miniatures import picture
+from raw_folders import MIRROR, needs_mirror
 from segtrace import images
 from segtrace.datasets import Case, _chaos, chaos_ct, chaos_mr
 from segtrace.errors import SegtraceError
 from segtrace.index import build
 
-MIRROR = Path(os.environ.get("SEGTRACE_MIRROR", "/nowhere"))
 FILES = miniature.files()
 
 
@@ -209,8 +208,8 @@ def test_slices_of_two_sizes_are_an_error(root: Path) -> None:
         chaos_ct.read_label(root, case, {})
 
 
+@needs_mirror
 @pytest.mark.mirror
-@pytest.mark.skipif(not MIRROR.is_dir(), reason="SEGTRACE_MIRROR names no folder of archives")
 def test_chaos_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(MIRROR / miniature.ARCHIVE) as archive:
         archive.extractall(tmp_path)

@@ -12,12 +12,10 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image as Picture
 
+from raw_folders import MIRROR, needs_mirror
 from segtrace import datasets, images
 from segtrace.datasets import _pairs, busi, msd_hippocampus, phantom2d, phantom3d
 from segtrace.errors import SegtraceError
-
-MIRROR = Path(os.environ.get("SEGTRACE_MIRROR", "/nowhere"))
-needs_mirror = pytest.mark.skipif(not MIRROR.is_dir(), reason="SEGTRACE_MIRROR names no folder of archives")
 
 
 def test_an_unknown_reader_names_the_nearest() -> None:

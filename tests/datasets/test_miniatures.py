@@ -1,17 +1,16 @@
 """Every data set, from its published archives to the rows of its index, on a miniature of its layout."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import miniatures
+import raw_folders
 from segtrace import cli, datasets, layout
 from segtrace.config import load
 from segtrace.geometry import parse_numbers
-from segtrace.index import build
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = sorted(
@@ -23,8 +22,7 @@ PUBLISHED = sorted(
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copytree(ROOT / "config", tmp_path / "config")
-    monkeypatch.chdir(tmp_path)
+    raw_folders.project(tmp_path, monkeypatch)
     monkeypatch.delenv("SEGTRACE_MIRROR", raising=False)
     return tmp_path
 
@@ -40,21 +38,8 @@ def test_a_miniature_is_acquired_and_indexed_as_its_layout_says(
     root = layout.raw(name)
     found = datasets.reader(data.reader or name).cases(root, data.options)
     assert [case.case for case in found] == sorted(expected)
-    for case in found:
-        job = build.Job(
-            dataset=name,
-            root=root,
-            reader=data.reader or name,
-            options=data.options,
-            case=case,
-            dimensions=data.dimensions,
-            channels=len(data.channels),
-            labels=tuple(sorted(data.labels)),
-            empty_allowed=True,
-        )
-        indexed = build.index_case(job)
-        assert not indexed.problems
-        row, wanted = indexed.row, expected[case.case]
+    for case, row in zip(found, raw_folders.index(name, root, found), strict=True):
+        wanted = expected[case.case]
         assert tuple(map(int, parse_numbers(row["size"]))) == wanted.size
         assert row["channels"] == wanted.channels == len(data.channels)
         voxels = {int(value): count for value, count in json.loads(row["voxels"]).items() if value != "0"}

@@ -234,9 +234,7 @@ def test_a_faulty_case_is_told_every_time_beside_the_good_ones(tmp_path):
 
 def thumbnails(root: Path, cases: list[Case]) -> list[bytes]:
     """The thumbnails that indexing gives, as bytes."""
-    jobs = [job(root, case) for case in cases]
-    run = [build.index_case(j) for j in jobs]
-    return [picture.tobytes() for picture in (indexed.thumbnails for indexed in run)]
+    return [build.index_case(job(root, case)).thumbnails.tobytes() for case in cases]
 
 
 def test_a_cached_case_has_its_thumbnails(tmp_path):
