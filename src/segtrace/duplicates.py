@@ -29,7 +29,7 @@ MOST_COMPARED = 100_000
 GLANCE, QUICK, CONFIRMED = 0.6, 0.85, 0.87
 #: Masks of two duplicates whose Dice is below this contradict each other.
 DICE = 0.7
-#: Fingerprints compared at a time, so many with so many: what a processor's cache holds, which is twice as quick.
+#: Fingerprints compared at a time, so many with so many: what a processor's cache holds.
 ROWS, COLUMNS = 64, 4096
 
 
