@@ -160,7 +160,7 @@ def _modules(roots: tuple[str, ...]) -> dict[str, str]:
     for folder in sorted({path.parent / "templates" for path in files}):
         found |= {
             str(path.relative_to(PACKAGE)): sha256_file(path)[:16]
-            for path in folder.glob("*")
+            for path in folder.rglob("*")
             if path.is_file()
         }
     return found

@@ -229,6 +229,8 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
             "missing": _whole(),  # cases without a score in at least one run, counted as worst
             "mean": _number(unknown=True),
             "sd": _number(_POSITIVE, unknown=True),
+            "low": _number(unknown=True),  # ends of the 95 % interval of the mean (BCa over cases)
+            "high": _number(unknown=True),
             "median": _number(unknown=True),
             "minimum": _number(unknown=True),
             "maximum": _number(unknown=True),
@@ -261,4 +263,135 @@ SCHEMAS["histories"] = pa.DataFrameSchema(
     },
     strict=True,
     unique=["experiment", "run", "epoch"],
+)
+
+#: Methods, labels and metrics that a row of an experiment's tables is about.
+_CELL = {
+    "method": _text(_NAME),
+    "label": _whole(),
+    "label_name": _text(),
+    "metric": _text(),
+}
+
+#: One row a mean and kind of interval.
+SCHEMAS["intervals"] = pa.DataFrameSchema(
+    _CELL
+    | {
+        "kind": _text(pa.Check.isin(["bca", "percentile", "hierarchical"])),
+        "level": _number(_UNIT),
+        "cases": _whole(),
+        "seeds": _whole(1),
+        "mean": _number(unknown=True),
+        "low": _number(unknown=True),
+        "high": _number(unknown=True),
+        "note": _text(empty=True),  # why it is missing, or is not to be trusted
+    },
+    strict=True,
+    unique=["method", "label", "metric", "kind"],
+)
+#: One row a mean and way of averaging; of overlaps alone, where counts are pooled.
+SCHEMAS["aggregates"] = pa.DataFrameSchema(
+    _CELL
+    | {
+        "aggregation": _text(pa.Check.isin(["per_case", "per_batch", "pooled", "per_fold", "per_seed"])),
+        "batch": _whole(),  # images a batch; 0 where there are none
+        "units": _whole(),  # cases, batches, folds or seeds that the mean is over
+        "mean": _number(unknown=True),
+        "sd": _number(_POSITIVE, unknown=True),  # over those units (n − 1)
+        "note": _text(empty=True),
+    },
+    strict=True,
+    unique=["method", "label", "metric", "aggregation"],
+)
+#: One row a pair of methods, label and metric; differences are first − second.
+SCHEMAS["tests"] = pa.DataFrameSchema(
+    {
+        "label": _whole(),
+        "label_name": _text(),
+        "metric": _text(),
+        "first": _text(_NAME),
+        "second": _text(_NAME),
+        "cases": _whole(),  # with a value of both
+        "dropped": _whole(),  # without
+        "difference": _number(unknown=True),  # mean of the paired differences
+        "low": _number(unknown=True),  # its 95 % interval (BCa)
+        "high": _number(unknown=True),
+        "permutation": _text(pa.Check.isin(["exact", "drawn", "none"])),
+        "permutation_p": _number(_UNIT, unknown=True),
+        "permutation_holm": _number(_UNIT, unknown=True),  # over the pairs of this label and metric
+        "wilcoxon": _text(pa.Check.isin(["exact", "approximate", "none"])),
+        "wilcoxon_p": _number(_UNIT, unknown=True),
+        "wilcoxon_holm": _number(_UNIT, unknown=True),
+        "cohens_dz": _number(unknown=True),
+        "rank_biserial": _number(pa.Check.in_range(-1.0, 1.0), unknown=True),
+        "wins": _whole(),  # cases in which the first is better
+        "losses": _whole(),
+        "ties": _whole(),
+        "note": _text(empty=True),
+    },
+    strict=True,
+    unique=["label", "metric", "first", "second"],
+)
+#: One row a way of ranking, label, metric and method.
+SCHEMAS["ranks"] = pa.DataFrameSchema(
+    {
+        "scheme": _text(pa.Check.isin(["aggregate_then_rank", "rank_then_aggregate", "test_then_rank"])),
+        "label": _whole(),
+        "label_name": _text(),
+        "metric": _text(),
+        "method": _text(_NAME),
+        "rank": _number(pa.Check.ge(1.0)),  # ties share the least rank
+        "statistic": _number(unknown=True),  # mean value, mean rank, or number of significant wins
+        "mean_rank": _number(pa.Check.ge(1.0)),  # over bootstrap samples of the cases
+        "low": _number(pa.Check.ge(1.0)),  # 2.5 and 97.5 % of the bootstrap ranks
+        "high": _number(pa.Check.ge(1.0)),
+        "first": _number(_UNIT),  # share of the samples in which it is first
+        "frequencies": _text(_JSON),  # rank → share of the samples
+        "tau": _number(pa.Check.in_range(-1.0, 1.0), unknown=True),  # Kendall's, median over the samples
+        "tau_low": _number(pa.Check.in_range(-1.0, 1.0), unknown=True),
+        "tau_high": _number(pa.Check.in_range(-1.0, 1.0), unknown=True),
+        "cases": _whole(),
+        "samples": _whole(),
+        "note": _text(empty=True),
+    },
+    strict=True,
+    unique=["scheme", "label", "metric", "method"],
+)
+#: One row a cell of the published table, in this project's units.
+SCHEMAS["published"] = pa.DataFrameSchema(
+    {
+        "paper": _text(_NAME),
+        "table": _text(),
+        "row": _text(),
+        "column": _text(),
+        "printed": _text(),
+        "method": _text(empty=True),
+        "label": _whole(),
+        "metric": _text(),
+        "aggregation": _text(),
+        "published": _number(),
+        "published_spread": _number(_POSITIVE, unknown=True),
+        "recomputed": _number(unknown=True),
+        "low": _number(unknown=True),
+        "high": _number(unknown=True),
+        "difference": _number(unknown=True),  # recomputed − published
+        "budget": _text(empty=True),
+        "seeds": _whole(),
+        "comparable": _text(pa.Check.isin(["yes", "no"])),
+        "reason": _text(empty=True),  # why it is not, all reasons joined by '; '
+    },
+    strict=True,
+    unique=["row", "column"],
+)
+#: One row a case that a run lacks: counted as worst.
+SCHEMAS["missing"] = pa.DataFrameSchema(
+    {
+        "method": _text(_NAME),
+        "fold": _whole(),
+        "seed": _whole(),
+        "case": _text(_NAME),
+        "what": _text(),
+    },
+    strict=True,
+    unique=["method", "fold", "seed", "case"],
 )

@@ -32,6 +32,12 @@ _MADE_BY = {
     "scores": "score",
     "per_case": "compare",
     "summary": "compare",
+    "intervals": "compare",
+    "aggregates": "compare",
+    "tests": "compare",
+    "ranks": "compare",
+    "published": "compare",
+    "missing": "compare",
     "histories": "compare",
 }
 

@@ -7,6 +7,12 @@ rule report:
         summary="results/{experiment}/summary.csv",
         cases="results/{experiment}/per_case.csv",
         metrics="results/{experiment}/metrics.json",
+        intervals="results/{experiment}/intervals.csv",
+        aggregates="results/{experiment}/aggregates.csv",
+        tests="results/{experiment}/tests.csv",
+        ranks="results/{experiment}/ranks.csv",
+        published="results/{experiment}/published.csv",
+        missing="results/{experiment}/missing.csv",
         histories=lambda wildcards: experiment_files(
             wildcards.experiment, "checkpoints/{run}/history.csv"
         ),

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write ``summary.csv``, ``per_case.csv`` and ``metrics.json`` of the experiment, or the joined files."""
+    """Write the experiment's tables, or the files that join those of all experiments."""
     from segtrace.config import load
 
     asked = {"budget": arguments.budget, "seeds": arguments.seeds}
@@ -56,6 +56,8 @@ def _compare(name: str, config: "Config") -> None:
         files.write_json(
             folder / "metrics.json", compare.metrics(summary, split=split, scores_sha256=bytes_of)
         )
+        for table in ("intervals", "aggregates", "tests", "ranks", "published", "missing"):
+            tables.write(table, [], folder / f"{table}.csv")
         tables.write("summary", summary, folder / "summary.csv")
         record.write(job, made)
     print(f"{folder / 'summary.csv'}: {len(wanted)} runs, {scores['case'].nunique()} cases", flush=True)

@@ -18,6 +18,7 @@ KINDS: dict[str, type[models.Model]] = {
     "training": models.Training,
     "budgets": models.Budget,
     "experiments": models.Experiment,
+    "papers": models.Paper,
 }
 M = TypeVar("M", bound=models.Model)
 

@@ -6,6 +6,7 @@ from pydantic import (
     AfterValidator,
     Field,
     NonNegativeInt,
+    PositiveInt,
     model_validator,
 )
 
@@ -15,6 +16,9 @@ from segtrace.config.data_models import Intensity as Intensity
 from segtrace.config.data_models import Recipe as Recipe
 from segtrace.config.data_models import Source as Source
 from segtrace.config.protocol_models import Protocol as Protocol
+from segtrace.config.published_models import Claim as Claim
+from segtrace.config.published_models import Paper as Paper
+from segtrace.config.published_models import Published as Published
 from segtrace.config.training_models import Augmentation as Augmentation
 from segtrace.config.training_models import Crop as Crop
 from segtrace.config.training_models import Inference as Inference
@@ -65,14 +69,33 @@ class Experiment(Model):
     recipe: str
     protocol: str
     training: str
-    methods: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
+    methods: Annotated[list[str], AfterValidator(distinct)]
+    """May be empty where there are published values: a table of which nothing can be trained here yet."""
     folds: Annotated[list[NonNegativeInt], Field(min_length=1), AfterValidator(distinct)] | Literal["all"] = [
         0
     ]
     role: Literal["test", "val"] = "test"
     grid: Literal["native", "prepared"] = "native"
     checkpoint: Literal["last", "best_val"] = "last"
+    aggregation: Literal["per_case", "per_batch", "pooled", "per_fold"] = "per_case"
+    """What is set beside published values; the tables hold every aggregation."""
+    batch: PositiveInt = 8
+    """Images of a batch of ``per_batch``."""
+    published: Published | None = None
     notes: list[str] = []
+
+    @model_validator(mode="after")
+    def _something_to_show(self) -> "Experiment":
+        if not self.methods and self.published is None:
+            raise ValueError("methods: name at least one, or give published values")
+        if self.published is not None:
+            named = [row.method for row in self.published.rows if row.method is not None]
+            unknown = sorted(set(named) - set(self.methods))
+            if unknown:
+                raise ValueError(
+                    f"published rows name methods that the experiment lacks: {', '.join(unknown)}"
+                )
+        return self
 
 
 #: Methods of a data set's default experiment, by its dimensions: such as train within minutes on two cores.

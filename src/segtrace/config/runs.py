@@ -24,6 +24,11 @@ def folds(experiment: models.Experiment) -> list[int]:
 def runs_of(name: str, *, budget: str, seeds: list[int]) -> list[layout.RunName]:
     """All runs of the experiment ``name``, in the order method, fold, seed."""
     experiment = load.experiment(name)
+    if not experiment.methods:
+        raise SegtraceError(
+            f"experiment {name}: no method of its table can be trained here yet; its published values: "
+            f"segtrace published {name}"
+        )
     data = load.dataset(experiment.dataset)
     load.part(experiment.dataset, "recipe", data.recipes, experiment.recipe)
     load.load("budgets", budget)

@@ -8,6 +8,7 @@ never run. The same inputs give the same bytes.
 import base64
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,20 @@ from segtrace.report import cases, charts, gates, origins, scores
 from segtrace.report.subject import Subject
 
 TEMPLATES = Path(__file__).parent / "templates"
+#: The page's sections in order, each with its name in the menu and a template ``sections/NAME.html.j2``.
+SECTIONS = {
+    "results": "Results",
+    "cases": "Every case",
+    "pictures": "Pictures",
+    "training": "Training",
+    "data": "Data",
+    "gates": "Gates",
+    "origins": "What was run",
+    "again": "Make it again",
+}
+#: Scripts and styles of the page, put together in this order.
+SCRIPTS = ("tables", "charts")
+STYLES = ("page",)
 
 
 def build(subject: Subject) -> str:
@@ -31,14 +46,15 @@ def build(subject: Subject) -> str:
     drawn: dict[str, dict[str, Any]] = {}
     point_charts = _point_charts(subject, results, drawn)
     curve_charts = _curve_charts(subject, runs, drawn)
-    scripts = {"library": charts.library() if drawn else "", "page": _file("page.js")}
+    scripts = {"library": charts.library() if drawn else "", "page": _joined("scripts", SCRIPTS, "js")}
     environment = pages.environment(TEMPLATES)
     environment.filters["plain"] = plain
     return environment.get_template("page.html.j2").render(
         subject=subject,
         version=__version__,
         policy=security_policy([script for script in scripts.values() if script]),
-        style=Markup(_file("page.css")),
+        style=Markup(_joined("styles", STYLES, "css")),
+        sections=SECTIONS,
         scripts={name: Markup(text) for name, text in scripts.items()},
         tables=scores.summary_tables(subject, results),
         aggregation=aggregation.POLICY,
@@ -69,8 +85,10 @@ def plain(text: str) -> str:
     return text.replace("_", " ")
 
 
-def _file(name: str) -> str:
-    return (TEMPLATES / name).read_text(encoding="utf-8")
+def _joined(folder: str, names: Iterable[str], ending: str) -> str:
+    """The files of a folder of templates, one after the other; scripts in strict mode."""
+    texts = [(TEMPLATES / folder / f"{name}.{ending}").read_text(encoding="utf-8") for name in names]
+    return "\n".join(['"use strict";\n', *texts] if ending == "js" else texts)
 
 
 def security_policy(scripts: list[str]) -> str:

@@ -1,6 +1,6 @@
 """The numbers of a page: an experiment's tables, read, checked against the scores, and laid out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from segtrace import aggregation, layout, tables
@@ -25,6 +25,10 @@ HEADINGS = {
 }
 
 
+#: Tables of an experiment beside ``summary`` and ``per_case``.
+MORE = ("intervals", "aggregates", "tests", "ranks", "published", "missing")
+
+
 @dataclass(frozen=True)
 class Results:
     """An experiment's tables: ``summary`` and ``per_case`` rows, and one value a case."""
@@ -35,6 +39,8 @@ class Results:
     notes: list[str]
     split: dict[str, Any]
     """What :func:`segtrace.aggregation.split_summary` says of the split that the tables were made with."""
+    more: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """The rows of the other tables, by the tables' names: those of :data:`MORE`."""
 
 
 def read(subject: Subject) -> Results:
@@ -92,6 +98,10 @@ def read(subject: Subject) -> Results:
         values=values,
         notes=notes if absent else [],
         split=split,
+        more={
+            name: cast("list[dict[str, Any]]", tables.read(name, folder / f"{name}.csv").to_dict("records"))
+            for name in MORE
+        },
     )
 
 

@@ -30,6 +30,18 @@ PHASES = (
     "report",
 )
 OVERVIEW = "all"
+#: The files of an experiment's comparison.
+COMPARED = (
+    "summary.csv",
+    "per_case.csv",
+    "metrics.json",
+    "intervals.csv",
+    "aggregates.csv",
+    "tests.csv",
+    "ranks.csv",
+    "published.csv",
+    "missing.csv",
+)
 RECORD = ".prov.json"
 
 
@@ -128,7 +140,7 @@ def outputs(job: Job) -> list[Path]:
             return [layout.scores(run_of(job), variant_of(job))]
         case "compare":
             folder = layout.results(job.name)
-            return [folder / name for name in ("summary.csv", "per_case.csv", "metrics.json")]
+            return [folder / name for name in COMPARED]
         case "overview":
             return [layout.RESULTS / "metrics.json", layout.RESULTS / "histories.csv"]
         case "report":

@@ -1,0 +1,188 @@
+"""What a paper printed: the published values of a table, how they were computed, and what its text claims.
+
+Values stand as printed, as text, so that each can be found in the paper again. Facts and figures alone are
+kept here, no sentence of a paper.
+"""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from segtrace.config.types import Model
+
+#: The metrics of the scores; a test holds that these are those of :mod:`segtrace.schemas`, which is slow to import.
+METRICS = (
+    "dice",
+    "iou",
+    "precision",
+    "recall",
+    "accuracy",
+    "nsd",
+    "hd95_mm",
+    "hd95_voxel",
+    "hd_mm",
+    "hd_voxel",
+    "assd_mm",
+    "assd_voxel",
+)
+#: Quantities of a cost column, beside the metrics of scores.
+COSTS = ("parameters", "macs", "minutes_per_epoch")
+_PRINTED = re.compile(r"^[+-]?\d+(\.\d+)?( ± \d+(\.\d+)?)?$")
+
+
+def _is_printed(text: str) -> str:
+    if text and not _PRINTED.match(text):
+        raise ValueError("a cell is a number as printed, such as '86.49' or '86.49 ± 5.27', or empty")
+    return text
+
+
+Printed = Annotated[str, AfterValidator(_is_printed)]
+
+
+class Column(Model):
+    """One column of a published table."""
+
+    name: str
+    """As printed: with its group, where columns are grouped ('Anterior Dice')."""
+    metric: str
+    """A metric of the scores, one of :data:`COSTS`, or ``none`` for what this project does not measure."""
+    label: Annotated[int, Field(ge=0)] = 0
+    """The label that the column is of; 0 is the mean of all (of a data set with one label: that label)."""
+    scale: float = 1.0
+    """Printed number × scale = this project's unit: 0.01 for percent."""
+    unit: str = ""
+    """The printed unit, for headings: '%', 'mm', 'million'."""
+    decimals: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> "Column":
+        known = (*METRICS, *COSTS, "none")
+        if self.metric not in known:
+            raise ValueError(f"metric {self.metric!r} is none of {', '.join(known)}")
+        return self
+
+
+class Row(Model):
+    """One row of a published table: a method as the paper names it, and its cells in the order of the columns."""
+
+    name: str
+    method: str | None = None
+    """The method of this project that answers to it; None while there is none."""
+    cells: list[Printed]
+    notes: list[str] = []
+
+
+class Convention(Model):
+    """How the published numbers were computed, as far as is known: what a recomputed one must share."""
+
+    aggregation: Literal["per_case", "per_batch", "pooled", "per_fold", "unknown"] = "per_case"
+    batch: Annotated[int, Field(ge=1)] | None = None
+    """Images of a batch, where values are averaged by batch."""
+    grid: Literal["native", "prepared", "unknown"] = "native"
+    role: Literal["test", "val", "unknown"] = "test"
+    checkpoint: Literal["last", "best_val", "unknown"] = "last"
+    spread: Literal["sd over cases", "sd over folds", "sd over cases and labels", "none", "unknown"] = "none"
+    seeds: Annotated[int, Field(ge=1)] | None = 1
+    """Trainings behind a number; None where the paper does not say."""
+    notes: list[str] = []
+
+
+class Published(Model):
+    """A published table: where it stands, its columns and rows, its convention and its known errata."""
+
+    paper: str
+    """The paper: a file in ``config/papers``."""
+    table: str
+    """'Table 3', 'Figure 2'."""
+    convention: Convention = Convention()
+    columns: list[Column] = []
+    rows: list[Row] = []
+    errata: list[str] = []
+    """What is wrong or contradictory in the print, with the figures."""
+    notes: list[str] = []
+
+    @model_validator(mode="after")
+    def _rectangular(self) -> "Published":
+        names = [column.name for column in self.columns]
+        rows = [row.name for row in self.rows]
+        for kind, found in (("column", names), ("row", rows)):
+            twice = sorted({name for name in found if found.count(name) > 1})
+            if twice:
+                raise ValueError(f"{kind} {twice[0]!r} is given twice")
+        for row in self.rows:
+            if len(row.cells) != len(names):
+                raise ValueError(
+                    f"row {row.name!r} has {len(row.cells)} cells, the table {len(names)} columns"
+                )
+        return self
+
+
+class Term(Model):
+    """One number of a claim: a cell of a published table, or a number given with its source."""
+
+    experiment: str | None = None
+    row: str | None = None
+    column: str | None = None
+    part: Literal["value", "spread"] = "value"
+    number: float | None = None
+    source: str = ""
+    """Where ``number`` comes from."""
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "Term":
+        cell = (self.experiment, self.row, self.column)
+        if self.number is None and None in cell:
+            raise ValueError("a term is a cell (experiment, row, column), or a number with its source")
+        if self.number is not None and (any(cell) or not self.source):
+            raise ValueError("a number needs its source, and names no cell")
+        return self
+
+
+class Claim(Model):
+    """A figure that a paper's text states, and the terms from which it can be recomputed."""
+
+    claim: str
+    """What is claimed, in this project's own words."""
+    printed: Printed
+    """The figure as printed."""
+    where: str
+    """'abstract', 'section 3.4'."""
+    operation: Literal[
+        "difference",
+        "percent_more",
+        "percent_less",
+        "ratio",
+        "mean_difference",
+        "mean",
+        "sample_variance",
+        "value",
+    ]
+    """``difference``: first − second; ``percent_more``: 100 (first / second − 1); ``percent_less``: 100 (1 − first / second);
+    ``ratio``: first / second; ``mean_difference``: mean over pairs (first, second, first, second …); ``mean`` and
+    ``sample_variance``: of all terms; ``value``: the term itself."""
+    terms: Annotated[list[Term], Field(min_length=1)]
+    note: str = ""
+    """Why printed and recomputed differ, where that is known."""
+
+    @model_validator(mode="after")
+    def _as_many(self) -> "Claim":
+        pairs = {"difference": 2, "percent_more": 2, "percent_less": 2, "ratio": 2, "value": 1}
+        wanted = pairs.get(self.operation)
+        if wanted is not None and len(self.terms) != wanted:
+            raise ValueError(f"{self.operation} has {wanted} terms, here are {len(self.terms)}")
+        if self.operation == "mean_difference" and len(self.terms) % 2:
+            raise ValueError("mean_difference has pairs of terms")
+        return self
+
+
+class Paper(Model):
+    """A paper whose tables are experiments: ``config/papers/NAME.yaml``."""
+
+    title: str
+    authors: list[str]
+    year: int | None = None
+    venue: str = ""
+    url: str = ""
+    claims: list[Claim] = []
+    notes: list[str] = []
