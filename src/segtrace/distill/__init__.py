@@ -1,0 +1,76 @@
+"""Frameworks by name: objectives over a network's features, with heads of their own, for training only.
+
+Each lives in a module of its own with a function ``build(*, encoder_channels, encoder_scales, decoder_channels,
+decoder_scales, out_channels, spatial_dims, loss_of, **options)``. What it builds is a ``torch.nn.Module`` with
+``forward(logits, encoder, decoder, target) -> scalar``: logits, encoder and decoder are what a network's
+``forward_features`` gives (:mod:`segtrace.networks`), the target holds class numbers, (N, D, H, W) or (N, H, W).
+Its parameters are those of the heads; the network knows nothing of it, so that inference pays nothing and any
+framework fits any network.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segtrace.errors import SegtraceError, advice
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+#: What a framework is told of the network and the data, and a configuration may not set.
+GIVEN = (
+    "encoder_channels",
+    "encoder_scales",
+    "decoder_channels",
+    "decoder_scales",
+    "out_channels",
+    "spatial_dims",
+    "loss_of",
+)
+
+
+def names() -> list[str]:
+    """The registered names, sorted."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+
+
+def module_of(name: str) -> str:
+    """The dotted name of the module that holds the framework ``name``; an unknown name names the nearest."""
+    if name not in names():
+        raise SegtraceError(f"no framework {name!r}; {advice(name, names())}")
+    return f"segtrace.distill.{name}"
+
+
+def attach(
+    name: str,
+    network: "nn.Module",
+    *,
+    out_channels: int,
+    spatial_dims: int,
+    loss_of: "Callable[[Tensor, Tensor], Tensor]",
+    **options: Any,
+) -> "nn.Module":
+    """Build the framework ``name`` for ``network``, its heads drawn from torch's global generator.
+
+    ``loss_of`` is the loss of the training recipe. An option that the framework does not have is an error that
+    names the nearest.
+    """
+    build = importlib.import_module(module_of(name)).build
+    known = [parameter for parameter in inspect.signature(build).parameters if parameter not in GIVEN]
+    for option in options:
+        if option not in known:
+            hint = advice(option, known, otherwise="it has")
+            raise SegtraceError(f"framework {name!r} has no option {option!r}; {hint}")
+    built: nn.Module = build(
+        encoder_channels=network.encoder_channels,
+        encoder_scales=network.encoder_scales,
+        decoder_channels=network.decoder_channels,
+        decoder_scales=network.decoder_scales,
+        out_channels=out_channels,
+        spatial_dims=spatial_dims,
+        loss_of=loss_of,
+        **options,
+    )
+    return built

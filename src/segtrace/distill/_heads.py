@@ -1,0 +1,34 @@
+"""The heads by which a framework turns features into logits of the input's size.
+
+Banerjee et al., 2025, section 2.3 ("bottleneck module"): a 1³ convolution to the classes and transposed
+convolutions up. As in the authors' published code, one transposed convolution with kernel and stride 2 is applied
+as often as the scale asks, its weights shared; at scale 1 it has kernel and stride 1. With other readings the
+parameter counts of the paper do not come out.
+"""
+
+from torch import Tensor, nn
+
+from segtrace.errors import SegtraceError
+
+_CONVOLUTIONS = {2: (nn.Conv2d, nn.ConvTranspose2d), 3: (nn.Conv3d, nn.ConvTranspose3d)}
+
+
+class Head(nn.Module):
+    """Features (N, C, …) at 1/``scale`` of the input's size → logits (N, K, …) of its size."""
+
+    def __init__(self, channels: int, out_channels: int, *, scale: int, spatial_dims: int) -> None:
+        super().__init__()
+        if scale < 1 or scale & (scale - 1):
+            raise SegtraceError(f"a head needs features at a power of 2; these are at scale {scale}")
+        convolution, transposed = _CONVOLUTIONS[spatial_dims]
+        self.doublings = scale.bit_length() - 1
+        step = 2 if self.doublings else 1
+        self.project = convolution(channels, out_channels, 1)
+        self.up = transposed(out_channels, out_channels, step, stride=step)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits of the input's size."""
+        logits: Tensor = self.project(features)
+        for _ in range(max(1, self.doublings)):
+            logits = self.up(logits)
+        return logits

@@ -1,0 +1,153 @@
+"""Dual self-distillation: every decoder learns from the labels, and shallower layers from the deepest ones.
+
+Paper: Banerjee et al., Volumetric medical image segmentation through dual self-distillation in U-shaped
+networks, 2025, Eqs. 2 to 5. Followed, where paper and published code differ, by default the code (measured; every
+difference is an option):
+
+    L = loss(Y, G) + η Σ_i loss(D_i, G) + τ² α₁ Σ_{i<Z} KL(E_Z ‖ E_i) + τ² α₂ Σ_{i>1} KL(D_1 ‖ D_i)
+
+* E_1 … E_Z are the heads' logits on the encoder's features from shallow to deep, D_1 … D_Z those on the decoder's from
+  the highest resolution to the bottom (the bottleneck is D_Z). Teachers are E_Z and D_1.
+* KL is over probabilities softened by τ, the sum over classes, the mean over voxels and batch, background included.
+* ``tau_squared``: the factor τ² is in the code, not in the paper.
+* ``detach``: whether gradients stop at the teacher; in the code they do not, the paper is silent.
+* ``teacher``: "deepest"; "mean" (the mean of a side's softened probabilities teaches all of them) and "reversed"
+  (E_1 teaches the deeper encoders, D_Z the other decoders) are the paper's Table 6.
+* ``share_heads``: encoder and decoder taps of equal scale and width share a head, as in the code for DynUNet and
+  Swin UNETR; the other backbones have a head a tap.
+* The encoders' heads get no labels, in the paper and in the code.
+
+With α₁ = α₂ = 0 this is deep supervision; with α₁ = 0 the paper's SDD, with α₂ = 0 its SDE.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from segtrace.distill._heads import Head
+from segtrace.errors import SegtraceError
+
+TEACHERS = ("deepest", "mean", "reversed")
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def softened(logits: Tensor, tau: float) -> Tensor:
+    """Log-probabilities (N, K, V) of logits (N, K, …) divided by the temperature ``tau`` (Eq. 2), in float32 or more."""
+    wide = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+    return torch.log_softmax(wide.flatten(2) / tau, dim=1)
+
+
+def divergence(teacher: Tensor, student: Tensor) -> Tensor:
+    """KL(teacher ‖ student) of log-probabilities (N, K, V): summed over classes, mean over batch and voxels (Eq. 4)."""
+    return (teacher.exp() * (teacher - student)).sum(1).mean()
+
+
+class DualSelfDistillation(nn.Module):
+    """The objective with its heads; see the module's documentation."""
+
+    def __init__(
+        self,
+        *,
+        encoder: Sequence[tuple[int, int]],
+        decoder: Sequence[tuple[int, int]],
+        out_channels: int,
+        spatial_dims: int,
+        loss_of: Loss,
+        eta: float,
+        alpha_encoder: float,
+        alpha_decoder: float,
+        tau: float,
+        tau_squared: bool,
+        teacher: str,
+        detach: bool,
+        share_heads: bool,
+    ) -> None:
+        super().__init__()
+        self.loss_of, self.eta = loss_of, eta
+        self.alpha_encoder, self.alpha_decoder = alpha_encoder, alpha_decoder
+        self.tau, self.factor = tau, tau**2 if tau_squared else 1.0
+        self.teacher, self.detach = teacher, detach
+        made: dict[tuple[int, int], Head] = {}
+
+        def head(channels: int, scale: int) -> Head:
+            key = (channels, scale)
+            if not share_heads or key not in made:
+                made[key] = Head(channels, out_channels, scale=scale, spatial_dims=spatial_dims)
+            return made[key]
+
+        # a head without a term in the loss would be trained by nothing
+        self.encoder_heads = nn.ModuleList(head(c, s) for c, s in encoder if alpha_encoder)
+        self.decoder_heads = nn.ModuleList(head(c, s) for c, s in decoder if eta or alpha_decoder)
+
+    def forward(
+        self, logits: Tensor, encoder: Sequence[Tensor], decoder: Sequence[Tensor], target: Tensor
+    ) -> Tensor:
+        """The loss of one batch, a scalar; arguments as in :mod:`segtrace.distill`."""
+        loss = self.loss_of(logits, target)
+        # shallow to deep for encoders; D_1 is the decoder's last, so turned round
+        encoders = [head(f) for head, f in zip(self.encoder_heads, encoder)]  # noqa: B905  none without alpha
+        decoders = [head(f) for head, f in zip(self.decoder_heads, decoder)][::-1]  # noqa: B905
+        if self.eta:
+            for out in decoders:
+                loss = loss + self.eta * self.loss_of(out, target)
+        with torch.autocast(logits.device.type, enabled=False):
+            if self.alpha_encoder:
+                loss = loss + self.factor * self.alpha_encoder * self._distilled(encoders[::-1])
+            if self.alpha_decoder:
+                loss = loss + self.factor * self.alpha_decoder * self._distilled(decoders)
+        return loss
+
+    def _distilled(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The sum of divergences of one side; ``outputs`` begin with its deepest layer in the paper's sense."""
+        found = [softened(out, self.tau) for out in outputs]
+        students = found
+        if self.teacher == "deepest":
+            taught, students = found[0], found[1:]
+        elif self.teacher == "reversed":
+            taught, students = found[-1], found[:-1]
+        else:
+            taught = torch.stack([one.exp() for one in found]).mean(0).log()
+        if self.detach:
+            taught = taught.detach()
+        return torch.stack([divergence(taught, student) for student in students]).sum()
+
+
+def build(
+    *,
+    encoder_channels: Sequence[int],
+    encoder_scales: Sequence[int],
+    decoder_channels: Sequence[int],
+    decoder_scales: Sequence[int],
+    out_channels: int,
+    spatial_dims: int,
+    loss_of: Loss,
+    eta: float = 1.0,
+    alpha_encoder: float = 1.0,
+    alpha_decoder: float = 1.0,
+    tau: float = 3.0,
+    tau_squared: bool = True,
+    teacher: str = "deepest",
+    detach: bool = False,
+    share_heads: bool = False,
+) -> nn.Module:
+    """Dual self-distillation; the defaults are the paper's (η = α₁ = α₂ = 1, τ = 3)."""
+    if teacher not in TEACHERS:
+        raise SegtraceError(f"dsd: no teacher {teacher!r}; it has {', '.join(TEACHERS)}")
+    if not tau > 0:
+        raise SegtraceError(f"dsd: tau {tau} must be above 0")
+    return DualSelfDistillation(
+        encoder=list(zip(encoder_channels, encoder_scales, strict=True)),
+        decoder=list(zip(decoder_channels, decoder_scales, strict=True)),
+        out_channels=out_channels,
+        spatial_dims=spatial_dims,
+        loss_of=loss_of,
+        eta=eta,
+        alpha_encoder=alpha_encoder,
+        alpha_decoder=alpha_decoder,
+        tau=tau,
+        tau_squared=tau_squared,
+        teacher=teacher,
+        detach=detach,
+        share_heads=share_heads,
+    )
