@@ -13,6 +13,12 @@ SMALL = {
     ]
     + [(2, {"variant": "bilinear", "widths": [4, 8, 12, 16, 16]})],
     "unet3d": [(3, {"base": 2})],
+    "swin_unetr": [(2, {"depths": [1, 1, 1, 1], "heads": [1, 1, 2, 2], "window": 2})],
+    "unetr": [
+        (2, {"size": [32, 32], "feature_size": 2, "hidden_size": 12, "mlp_size": 16, "heads": 2}),
+        (3, {"size": [32, 32, 32], "feature_size": 2, "hidden_size": 12, "mlp_size": 16, "heads": 2}),
+    ],
+    "vnet": [(2, {})],
 }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from segtrace import checkpoint, losses, networks
+from segtrace import checkpoint, distill, losses, networks
 from segtrace import device as devices
 from segtrace.digests import digest
 from segtrace.errors import SegtraceError, raise_all
@@ -131,10 +131,6 @@ def prepare_learner(
     ``sides`` are those of every sample, (D, H, W) or (H, W), where they are known: only then is the network
     compiled or recorded.
     """
-    if run["framework"] is not None:
-        raise SegtraceError(
-            f"{run['run']}: there is no framework {run['framework']!r}; set framework: null in the method"
-        )
     training, spec = run["training"], run["network"]
     # a stream of its own: equal weights in any framework
     torch.manual_seed(torch_seed("network", run["seed"]))
@@ -144,13 +140,32 @@ def prepare_learner(
     if training["when_out_of_memory"] == "halve":
         step.refuse_parts(network, run=run["run"])
     loss_of = losses.create(training["loss"], **training["loss_options"])
-    learner = step.learner(network, loss_of, training=training, parts=parts)
+    objective = _objective(run, network, loss_of, device)
+    learner = step.learner(network, loss_of, training=training, parts=parts, objective=objective)
     if sides is not None:
         samples = training["cases_per_step"] * (training["crop"]["per_case"] if training["crop"] else 1)
         step.accelerate(learner, (samples, spec["in_channels"], *sides))
     elif training["compile"] or training["cuda_graphs"]:
         print("compile or cuda_graphs: whole images of several sizes; training without", flush=True)
     return learner
+
+
+def _objective(
+    run: Mapping[str, Any], network: nn.Module, loss_of: step.Loss, device: torch.device
+) -> nn.Module | None:
+    """The run's framework on the device; its heads are drawn from a stream of their own."""
+    if run["framework"] is None:
+        return None
+    torch.manual_seed(torch_seed("framework", run["seed"]))
+    spec = run["network"]
+    return distill.attach(
+        run["framework"],
+        network,
+        out_channels=spec["out_channels"],
+        spatial_dims=spec["spatial_dims"],
+        loss_of=loss_of,
+        **run["framework_options"],
+    ).to(device)
 
 
 def _sides(run: Mapping[str, Any], cases: data.Cases) -> Sequence[int] | None:
@@ -213,6 +228,8 @@ def _epoch(
     order = sampling.epoch_order(seed, epoch, run["cases"]["train"])
     steps = [order[first : first + width] for first in range(at["index"] * width, len(order), width)]
     learner.network.train()
+    if learner.objective is not None:
+        learner.objective.train()
     for samples, images, labels in data.batches(cases, steps, run=run, epoch=epoch):
         rate = learning_rate(training, epoch=epoch, step=at["step"], steps_per_epoch=count)
         torch.manual_seed(torch_seed("step", seed, at["step"]))  # for layers such as dropout

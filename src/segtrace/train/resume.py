@@ -89,6 +89,8 @@ def save(folder: Path, *, identity: str, learner: Learner, state: State) -> Path
     position = state.position
     tensors = {f"weights.{name}": value for name, value in learner.network.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in (state.best or {}).items()}
+    if learner.objective is not None:
+        tensors |= {f"objective.{name}": value for name, value in learner.objective.state_dict().items()}
     if learner.average is not None:
         tensors |= {f"average.{name}": value for name, value in learner.average.state_dict().items()}
     tensors |= _optimiser_tensors(learner.optimiser)
@@ -118,6 +120,8 @@ def load(folder: Path, *, identity: str, learner: Learner, state: State) -> bool
             path.unlink()
             continue
         learner.network.load_state_dict(_under(tensors, "weights."))
+        if learner.objective is not None:
+            learner.objective.load_state_dict(_under(tensors, "objective."))
         if learner.average is not None:
             learner.average.load_state_dict(_under(tensors, "average."))
         _put(learner.optimiser, _under(tensors, "optimiser."))

@@ -3,7 +3,7 @@
 Nothing here waits for a GPU: losses and gradient norms stay tensors on the device.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +28,11 @@ class Learner:
     training: Mapping[str, Any]
     parts: int
     """Into how many parts a step's crops are divided."""
-    forward: Callable[[Tensor], Tensor]
+    forward: Callable[[Tensor], Any]
     manner: str = "eager"
     """How ``forward`` runs: eager, compiled or graphs."""
+    objective: nn.Module | None = None
+    """The framework, in training alone: then ``forward`` gives features too, and it turns them into the loss."""
 
     @property
     def device(self) -> torch.device:
@@ -42,18 +44,49 @@ class Learner:
         """The network that is validated and saved: with averaged weights, where they are averaged."""
         return self.network if self.average is None else self.average.module
 
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """All that is trained: the network's parameters, then those of the framework's heads."""
+        return trained_parameters(self.network, self.objective)
 
-def learner(network: nn.Module, loss_of: Loss, *, training: Mapping[str, Any], parts: int) -> Learner:
-    """A learner for ``network``, which lies on its device, by a training recipe (as a mapping)."""
+
+def trained_parameters(network: nn.Module, objective: nn.Module | None) -> list[nn.Parameter]:
+    """The parameters of a network, and after them those of a framework's heads."""
+    return [*network.parameters(), *(objective.parameters() if objective is not None else ())]
+
+
+def learner(
+    network: nn.Module,
+    loss_of: Loss,
+    *,
+    training: Mapping[str, Any],
+    parts: int,
+    objective: nn.Module | None = None,
+) -> Learner:
+    """A learner for ``network``, which lies on its device, by a training recipe (as a mapping).
+
+    ``objective`` is a framework of :mod:`segtrace.distill`, on the same device.
+    """
     decay = training["ema_decay"]
     average = None if decay is None else AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
-    return Learner(network, optimiser(network, training), average, loss_of, training, parts, network)
+    return Learner(
+        network,
+        optimiser(network, training, objective=objective),
+        average,
+        loss_of,
+        training,
+        parts,
+        network if objective is None else network.forward_features,
+        objective=objective,
+    )
 
 
-def optimiser(network: nn.Module, training: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """The recipe's optimiser over all parameters."""
+def optimiser(
+    network: nn.Module, training: Mapping[str, Any], *, objective: nn.Module | None = None
+) -> torch.optim.Optimizer:
+    """The recipe's optimiser over all parameters, those of a framework's heads included."""
     kind, rate, decay = training["optimiser"], training["learning_rate"], training["weight_decay"]
-    parameters = network.parameters()
+    parameters = trained_parameters(network, objective)
     if kind == "sgd":
         momentum, nesterov = training["momentum"], training["nesterov"]
         return torch.optim.SGD(
@@ -85,13 +118,17 @@ def take(learner: Learner, images: Tensor, labels: Tensor, *, rate: float) -> tu
     pieces = min(learner.parts, len(images))
     for image, label in zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True):
         with autocast(device, training, recorded=learner.manner == "graphs"):
-            logits = learner.forward(image.contiguous(memory_format=layout))
-        loss = learner.loss_of(logits, label)
+            output = learner.forward(image.contiguous(memory_format=layout))
+            loss = (
+                learner.loss_of(output, label)
+                if learner.objective is None
+                else learner.objective(*output, label)
+            )
         if pieces > 1:
             loss = loss * (len(image) / len(images))
         loss.backward()
         total = total + loss.detach()
-    norm = _gradient_norm(learner.network, training["clip_norm"])
+    norm = _gradient_norm(learner.parameters, training["clip_norm"])
     learner.optimiser.step()
     if learner.average is not None:
         learner.average.update_parameters(learner.network)
@@ -105,9 +142,9 @@ def autocast(device: torch.device, training: Mapping[str, Any], *, recorded: boo
     )
 
 
-def _gradient_norm(network: nn.Module, limit: float | None) -> Tensor:
+def _gradient_norm(trained: Iterable[nn.Parameter], limit: float | None) -> Tensor:
     """The norm of all gradients together; where there is a ``limit``, they are scaled down to it."""
-    parameters = [p for p in network.parameters() if p.grad is not None]
+    parameters = [p for p in trained if p.grad is not None]
     norm = nn.utils.get_total_norm([p.grad for p in parameters])
     if limit is not None:
         nn.utils.clip_grads_with_norm_(parameters, limit, norm)
@@ -122,6 +159,9 @@ def accelerate(learner: Learner, batch: tuple[int, ...]) -> None:
     """
     training, network, device = learner.training, learner.network, learner.device
     mode = training["compile"]
+    if learner.objective is not None and (mode is not None or training["cuda_graphs"]):
+        print("compile or cuda_graphs: not with a framework; training without", flush=True)
+        return
     if mode is None and not training["cuda_graphs"]:
         return
     if mode is None and device.type != "cuda":
