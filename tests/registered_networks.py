@@ -7,6 +7,8 @@ from segtrace.errors import SegtraceError
 
 # small versions, so that the whole registry is tested in seconds
 SMALL = {
+    "cotr": [(3, {"widths": [4, 6, 12], "layers": 1, "heads": 2, "points": 2, "mlp": 8})],
+    "attention_unet3d": [(3, {"widths": [4, 6, 8, 10, 12]})],
     "dynunet": [(2, {"filters": [4, 6, 8, 10]}), (3, {"filters": [4, 6, 8]})],
     "unet": [
         (2, {"variant": v, "widths": [4, 6, 8, 10, 12]}) for v in ("transposed", "nested", "wide", "nearest")
@@ -14,6 +16,7 @@ SMALL = {
     + [(2, {"variant": "bilinear", "widths": [4, 8, 12, 16, 16]})],
     "unet3d": [(3, {"base": 2})],
     "swin_unetr": [(2, {"depths": [1, 1, 1, 1], "heads": [1, 1, 2, 2], "window": 2})],
+    "transbts": [(3, {"size": [16] * 3, "base": 8, "width": 16, "layers": 1, "heads": 2, "mlp": 16})],
     "unetr": [
         (2, {"size": [32, 32], "feature_size": 2, "hidden_size": 12, "mlp_size": 16, "heads": 2}),
         (3, {"size": [32, 32, 32], "feature_size": 2, "hidden_size": 12, "mlp_size": 16, "heads": 2}),

@@ -6,6 +6,9 @@ import sys
 import pytest
 import torch
 from monai.networks.nets.dynunet import DynUNet as MonaiDynUNet
+from monai.networks.nets.swin_unetr import SwinUNETR as MonaiSwinUNETR
+from monai.networks.nets.unetr import UNETR as MonaiUNETR  # noqa: N811
+from monai.networks.nets.vnet import VNet as MonaiVNet
 
 from registered_networks import registry
 from segtrace import checkpoint, networks
@@ -38,13 +41,16 @@ def test_features_have_the_promised_shapes_and_the_same_logits(name, dims, optio
         (decoder, network.decoder_channels, network.decoder_scales),
     ]:
         shapes = [tuple(f.shape) for f in features]
+        factors = [(s,) * dims if isinstance(s, int) else s for s in scales]
         assert shapes == [
-            (2, c, *(side // s for side in x.shape[2:])) for c, s in zip(channels, scales, strict=True)
+            (2, c, *(side // one for side, one in zip(x.shape[2:], s, strict=True)))
+            for c, s in zip(channels, factors, strict=True)
         ]
     assert list(network.encoder_scales) == sorted(network.encoder_scales)
     assert list(network.decoder_scales) == sorted(network.decoder_scales, reverse=True)
     # the bottleneck, but for a network whose deepest level is no part of what it gives out
-    assert network.divisor % network.decoder_scales[0] == 0
+    deepest = network.decoder_scales[0]
+    assert network.divisor % (deepest if isinstance(deepest, int) else max(deepest)) == 0
 
 
 @registry
@@ -136,6 +142,82 @@ def test_unet3d_has_the_published_number_of_parameters():
         or (isinstance(module, torch.nn.ConvTranspose3d) and key == "weight")
     )
     assert counted == 19_069_955  # as the paper counts
+
+
+@pytest.mark.parametrize(
+    ("channels", "expected"), [((1, 3), 6_213_878), ((1, 8), 6_215_323), ((4, 4), 6_215_447)]
+)
+def test_attention_unet3d_has_the_published_number_of_parameters(channels, expected):
+    assert count("attention_unet3d", in_channels=channels[0], out_channels=channels[1]) == expected
+
+
+def test_transbts_has_the_published_number_of_parameters_less_those_never_used():
+    unused_encoding, unused_norm = 262_656, 1_024
+    expected = 32_987_588 - unused_encoding - unused_norm
+    assert count("transbts", in_channels=4, out_channels=4) == expected
+
+
+@pytest.mark.parametrize(("classes", "expected"), [(3, 41_864_716), (8, 41_868_256), (4, 41_865_424)])
+def test_cotr_has_the_published_number_of_parameters_less_its_heads_for_supervision(classes, expected):
+    assert count("cotr", in_channels=1, out_channels=classes) == expected - 643 * classes
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "channels", "expected"),
+    [
+        ("unetr", {"size": (32, 32, 32), "feature_size": 16}, (1, 3), 92_624_115),
+        ("unetr", {"feature_size": 16}, (1, 8), 92_783_944),
+        ("unetr", {"feature_size": 32}, (1, 8), 101_787_016),
+        ("unetr", {"size": (128, 128, 128), "feature_size": 16}, (4, 4), 102_449_732),
+        ("unetr", {"size": (128, 128, 128), "feature_size": 64}, (4, 4), 143_142_404),
+        ("vnet", {}, (1, 3), 45_601_906),
+        ("vnet", {}, (4, 4), 45_611_916),
+    ],
+)
+def test_transformers_and_vnet_have_the_published_number_of_parameters(name, options, channels, expected):
+    assert count(name, in_channels=channels[0], out_channels=channels[1], **options) == expected
+
+
+def test_swin_unetr_has_the_published_number_of_parameters():
+    network = networks.create("swin_unetr", in_channels=4, out_channels=4)
+    assert sum(p.numel() for p in network.parameters()) == 4_079_386
+
+
+def test_monais_unused_layer_norms_are_the_only_difference_in_unetr():
+    small = {"feature_size": 2, "hidden_size": 12, "num_heads": 2}
+    theirs = MonaiUNETR(1, 2, 32, mlp_dim=16, proj_type="perceptron", spatial_dims=2, **small)
+    ours = networks.create(
+        "unetr",
+        in_channels=1,
+        out_channels=2,
+        spatial_dims=2,
+        size=(32, 32),
+        feature_size=2,
+        hidden_size=12,
+        mlp_size=16,
+        heads=2,
+    )
+    extra = set(theirs.state_dict()) - {key.removeprefix("backbone.") for key in ours.state_dict()}
+    assert extra == {
+        f"vit.blocks.{i}.norm_cross_attn.{part}" for i in range(12) for part in ("weight", "bias")
+    }
+    for key, value in ours.state_dict().items():
+        value.copy_(theirs.state_dict()[key.removeprefix("backbone.")])
+    x = torch.randn(1, 1, 32, 32)
+    assert torch.equal(theirs.eval()(x), ours.eval()(x))
+
+
+def test_vnet_and_swin_unetr_are_monais_bit_for_bit():
+    x = torch.randn(1, 1, 64, 64)
+    for name, theirs_of in (
+        ("vnet", lambda: MonaiVNet(2, 1, 2, dropout_dim=2)),
+        ("swin_unetr", lambda: MonaiSwinUNETR(1, 2, spatial_dims=2, feature_size=12)),
+    ):
+        torch.manual_seed(3)
+        theirs = theirs_of().eval()
+        torch.manual_seed(3)
+        ours = networks.create(name, in_channels=1, out_channels=2, spatial_dims=2).eval()
+        assert torch.equal(theirs(x), ours(x)), name
 
 
 def test_defaults_are_the_published_configurations():

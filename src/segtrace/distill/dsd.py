@@ -30,6 +30,8 @@ from segtrace.errors import SegtraceError
 
 TEACHERS = ("deepest", "mean", "reversed")
 Loss = Callable[[Tensor, Tensor], Tensor]
+#: A power of 2, or one for each axis.
+Scale = int | tuple[int, ...]
 
 
 def softened(logits: Tensor, tau: float) -> Tensor:
@@ -49,8 +51,8 @@ class DualSelfDistillation(nn.Module):
     def __init__(
         self,
         *,
-        encoder: Sequence[tuple[int, int]],
-        decoder: Sequence[tuple[int, int]],
+        encoder: Sequence[tuple[int, Scale]],
+        decoder: Sequence[tuple[int, Scale]],
         out_channels: int,
         spatial_dims: int,
         loss_of: Loss,
@@ -68,9 +70,9 @@ class DualSelfDistillation(nn.Module):
         self.alpha_encoder, self.alpha_decoder = alpha_encoder, alpha_decoder
         self.tau, self.factor = tau, tau**2 if tau_squared else 1.0
         self.teacher, self.detach = teacher, detach
-        made: dict[tuple[int, int], Head] = {}
+        made: dict[tuple[int, Scale], Head] = {}
 
-        def head(channels: int, scale: int) -> Head:
+        def head(channels: int, scale: Scale) -> Head:
             key = (channels, scale)
             if not share_heads or key not in made:
                 made[key] = Head(channels, out_channels, scale=scale, spatial_dims=spatial_dims)
@@ -116,9 +118,9 @@ class DualSelfDistillation(nn.Module):
 def build(
     *,
     encoder_channels: Sequence[int],
-    encoder_scales: Sequence[int],
+    encoder_scales: Sequence[Scale],
     decoder_channels: Sequence[int],
-    decoder_scales: Sequence[int],
+    decoder_scales: Sequence[Scale],
     out_channels: int,
     spatial_dims: int,
     loss_of: Loss,

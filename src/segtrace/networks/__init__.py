@@ -10,8 +10,9 @@ a ``torch.nn.Module`` with
   features from shallow to deep (the skips, without the bottleneck) and the decoder's from deep to shallow
   (bottleneck first; the last, at full size, is left out: only the logits come from it);
 * ``encoder_channels``, ``encoder_scales``, ``decoder_channels``, ``decoder_scales``: the channels of these
-  features and the factor by which each is smaller than the input;
-* ``divisor``: every side of the input must be a multiple of it.
+  features and the factor by which each is smaller than the input, or the factors of all axes where they differ;
+* ``divisor``: every side of the input must be a multiple of it;
+* ``fixed_size``, where a network takes inputs of one size alone: its sides.
 
 Only the module of a network that is asked for is imported, so listing them is quick.
 """

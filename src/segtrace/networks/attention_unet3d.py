@@ -89,9 +89,7 @@ class AttentionUNet3d(nn.Module):
         decoder = [encoder.pop()]
         signal = self.signal(decoder[0])
         outputs = []
-        for level, (block, head, skip) in enumerate(
-            zip(self.up, self.heads, reversed(encoder), strict=True)
-        ):
+        for level, (block, head, skip) in enumerate(zip(self.up, self.heads, reversed(encoder), strict=True)):
             if level < len(self.gates):
                 skip = self.gates[level](skip, signal)
             raised = _resized(decoder[-1], skip.shape[2:])

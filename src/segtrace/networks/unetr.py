@@ -19,7 +19,7 @@ Parameters: 1 → 3 channels at 32³, feature size 16: 92,624,115; 1 → 8 at 96
 
 from collections.abc import Sequence
 
-from monai.networks.nets.unetr import UNETR as MonaiUNETR
+from monai.networks.nets.unetr import UNETR as MonaiUNETR  # noqa: N811
 from torch import Tensor, nn
 
 from segtrace.errors import SegtraceError
