@@ -28,8 +28,9 @@ METRICS = (
 )
 #: Quantities of a cost column, beside the metrics of scores.
 COSTS = ("parameters", "macs", "minutes_per_epoch")
-#: What a cell's own unit stands for, where one column mixes units; others stand in the column.
-FACTORS = {"": 1.0, "K": 1e3, "KB": 1e3, "M": 1e6, "MB": 1e6, "G": 1e9, "GFLOPs": 1e9}
+#: What a cell's own unit stands for, where one column mixes units; others stand in the column. Papers that give
+#: parameters in KB and MB mean 1024 and 1024² of them.
+FACTORS = {"": 1, "K": 10**3, "KB": 1024, "M": 10**6, "MB": 1024**2, "G": 10**9, "GFLOPs": 10**9}
 _PRINTED = re.compile(
     r"^(?P<value>[+-]?\d+(?:\.\d+)?)(?: ± (?P<spread>\d+(?:\.\d+)?))?(?: (?P<unit>KB|MB|K|M|GFLOPs|G))?$"
 )
@@ -46,11 +47,11 @@ def _is_printed(text: str) -> str:
 Printed = Annotated[str, AfterValidator(_is_printed)]
 
 
-def parts(printed: str) -> tuple[str, str, float]:
+def parts(printed: str) -> tuple[str, str, int]:
     """A printed cell's value and spread as text, each empty where it is not given, and the factor of its own unit."""
     match = _PRINTED.match(printed)
     if match is None:
-        return "", "", 1.0
+        return "", "", 1
     return match["value"], match["spread"] or "", FACTORS[match["unit"] or ""]
 
 
@@ -106,6 +107,8 @@ class Convention(Model):
     grid: Literal["native", "prepared", "unknown"] = "native"
     role: Literal["test", "val", "unknown"] = "test"
     checkpoint: Literal["last", "best_val", "unknown"] = "last"
+    hd95: Literal["mm", "voxel", "unknown"] = "mm"
+    """The unit that distances were computed in, whatever the heading says."""
     spread: Literal["sd over cases", "sd over folds", "sd over cases and labels", "none", "unknown"] = "none"
     seeds: Annotated[int, Field(ge=1)] | None = 1
     """Trainings behind a number; None where the paper does not say."""
