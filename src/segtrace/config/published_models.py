@@ -28,6 +28,8 @@ METRICS = (
 )
 #: Quantities of a cost column, beside the metrics of scores.
 COSTS = ("parameters", "macs", "minutes_per_epoch")
+#: The cost that every training counts, and writes into its run.json.
+COUNTED = "parameters"
 #: What a cell's own unit stands for, where one column mixes units; others stand in the column. Papers that give
 #: parameters in KB and MB mean 1024 and 1024² of them.
 FACTORS = {"": 1, "K": 10**3, "KB": 1024, "M": 10**6, "MB": 1024**2, "G": 10**9, "GFLOPs": 10**9}
@@ -112,6 +114,8 @@ class Convention(Model):
     spread: Literal["sd over cases", "sd over folds", "sd over cases and labels", "none", "unknown"] = "none"
     seeds: Annotated[int, Field(ge=1)] | None = 1
     """Trainings behind a number; None where the paper does not say."""
+    cases: Annotated[int, Field(ge=1)] | None = None
+    """Cases that a number is over, all folds together; None where the paper does not say."""
     notes: list[str] = []
 
 
@@ -130,6 +134,12 @@ class Published(Model):
     errata: list[str] = []
     """What is wrong or contradictory in the print, with the figures."""
     notes: list[str] = []
+
+    @property
+    def counts_parameters(self) -> bool:
+        """Whether a count of parameters is printed for a method that this project has."""
+        wanted = [index for index, column in enumerate(self.columns) if column.metric == COUNTED]
+        return any(row.method and row.cells[index] for row in self.rows for index in wanted)
 
     @model_validator(mode="after")
     def _rectangular(self) -> "Published":
