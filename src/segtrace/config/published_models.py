@@ -28,11 +28,9 @@ METRICS = (
 )
 #: Quantities of a cost column, beside the metrics of scores.
 COSTS = ("parameters", "macs", "minutes_per_epoch")
-#: The cost that every training counts, and writes into its run.json.
-COUNTED = "parameters"
-#: What a cell's own unit stands for, where one column mixes units; others stand in the column. Papers that give
-#: parameters in KB and MB mean 1024 and 1024² of them.
-FACTORS = {"": 1, "K": 10**3, "KB": 1024, "M": 10**6, "MB": 1024**2, "G": 10**9, "GFLOPs": 10**9}
+#: What a cell's own unit stands for, where one column mixes units; others stand in the column.
+#: KB and MB are binary, of parameters: so SC-UNeXt's table 1 is exact for the one size that is known (UNeXt-S).
+FACTORS = {"": 1.0, "K": 1e3, "KB": 2.0**10, "M": 1e6, "MB": 2.0**20, "G": 1e9, "GFLOPs": 1e9}
 _PRINTED = re.compile(
     r"^(?P<value>[+-]?\d+(?:\.\d+)?)(?: ± (?P<spread>\d+(?:\.\d+)?))?(?: (?P<unit>KB|MB|K|M|GFLOPs|G))?$"
 )
@@ -49,12 +47,16 @@ def _is_printed(text: str) -> str:
 Printed = Annotated[str, AfterValidator(_is_printed)]
 
 
-def parts(printed: str) -> tuple[str, str, int]:
+def parts(printed: str) -> tuple[str, str, float]:
     """A printed cell's value and spread as text, each empty where it is not given, and the factor of its own unit."""
     match = _PRINTED.match(printed)
     if match is None:
-        return "", "", 1
+        return "", "", 1.0
     return match["value"], match["spread"] or "", FACTORS[match["unit"] or ""]
+
+
+#: The cost that is counted in trained weights.
+COUNTED = "parameters"
 
 
 class Column(Model):
