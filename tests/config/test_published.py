@@ -1,11 +1,14 @@
 """Published values: their form, the arithmetic of claims, and what is committed of them."""
 
 import json
+import re
+import textwrap
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -225,6 +228,18 @@ def test_every_table_is_of_a_paper_and_of_labels_that_its_data_set_has() -> None
             load.part(experiment.dataset, "recipe", data.recipes, experiment.recipe)
             load.part(experiment.dataset, "protocol", data.protocols, experiment.protocol)
             assert {column.label for column in experiment.published.columns} <= {0, *data.labels}, name
+
+
+def test_the_examples_of_the_page_are_valid() -> None:
+    page = (ROOT / "docs/published.md").read_text(encoding="utf-8")
+    blocks = [textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n)+", page, re.MULTILINE)]
+    shown = [yaml.safe_load(block) for block in blocks if block.startswith(("published:", "claims:"))]
+    published = Published.model_validate(shown[0]["published"])
+    (stated,) = [Claim.model_validate(told) for told in shown[1]["claims"]]
+    rows = {row.name for row in published.rows}
+    assert {term.row for term in stated.terms} <= rows
+    values = [claims.as_printed(row.cells[0]).value for row in published.rows]
+    assert values[1] - values[0] == claims.as_printed(stated.printed).value
 
 
 # --- the command ------------------------------------------------------------------------------------
