@@ -5,12 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from safetensors.numpy import save_file
 
-from segtrace import files, layout, tables
+import toy_config
+from segtrace import files, layout, schemas, tables
+from segtrace.cli import main
 from segtrace.compare import published
+from segtrace.config import load
 from segtrace.config.models import Budget, Dataset, Experiment
 from segtrace.errors import SegtraceError
+from segtrace.trace import identity, jobs
 
 CONVENTION = {"cases": 4, "seeds": 1}
 COLUMNS = [
@@ -232,3 +237,70 @@ def test_cases_of_a_split_are_read_from_its_gate(tmp_path: Path) -> None:
     folds = [{"train": 6, "val": 1, "test": 3, "leaks": 0}, {"train": 8, "val": 2}]
     files.write_json(tmp_path / "p.gate.json", {"split": {"folds": folds}})
     assert published.read_split_cases(tmp_path / "p.gate.json") == [10, 10]
+
+
+# --- the command ------------------------------------------------------------------------------------
+
+PRINTED: dict[str, Any] = {
+    "paper": "p",
+    "table": "Table 1",
+    "columns": COLUMNS[:3],
+    "rows": [{"name": "U-Net", "method": "unet", "cells": ["60.0", "7.25", "0.5"]}],
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> layout.RunName:
+    """A project of one run: two cases, two labels, half of each label found; 400,000 parameters."""
+    monkeypatch.chdir(tmp_path)
+    toy_config.write(dimensions=3)
+    path = Path("config/experiments/toy.yaml")
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"published": PRINTED}))
+    run = layout.RunName("toy", "plain", "random", "unet", "smoke", 0, 0)
+    counts = {"tp": 5, "fp": 5, "fn": 5, "tn": 85, "reason": ""}
+    numbers = dict.fromkeys(schemas.METRICS, 0.5) | {"hd95_mm": 8.0, "worst_mm": 50.0, "worst_voxel": 50.0}
+    tolerances = {"nsd_tolerance_mm": 1.0, "nsd_tolerance_voxel": float("nan")}
+    keys = {**vars(run), **vars(layout.Variant())}
+    scores = [
+        keys | counts | numbers | tolerances | {"case": case, "label": label}
+        for case in ("c0", "c1")
+        for label in (1, 2)
+    ]
+    tables.write("scores", scores, layout.scores(run, layout.Variant()))
+    fold = {"train": 3, "val": 1, "test": 2, "leaks": 0, "scored": "test", "shared": 0}
+    told = {"protocol": "random", "words": "as drawn", "published": False, "folds": [fold], "leaks": []}
+    files.write_json(layout.split_gate("toy", "random"), {"split": told})
+    layout.run(run).mkdir(parents=True)
+    save_file({"w": np.zeros((1000, 400), np.float32)}, layout.run(run) / "weights.safetensors")
+    return run
+
+
+def test_the_command_writes_the_table(project: layout.RunName) -> None:
+    assert main(["compare", "toy"]) == 0
+    found = tables.read("published", layout.results("toy") / "published.csv").set_index("column")
+    assert found.loc["Mean Dice", "difference"] == pytest.approx(0.5 - 0.6)
+    assert found.loc["Organ HD95", "recomputed"] == 8.0
+    assert found.loc["# params", "recomputed"] == 400_000
+    assert list(found["comparable"]) == ["no", "no", "yes"]
+    assert found.loc["Mean Dice", "reason"] == (
+        "budget smoke is not the published one; protocol random is not a published one"
+    )
+
+
+def test_weights_are_an_input_only_where_counts_are_printed(project: layout.RunName) -> None:
+    job, config = jobs.Job("compare", "toy"), load.main_config()
+    weights = layout.run(project) / "weights.safetensors"
+    before = identity.inputs(job, config)
+    assert list(before["weights"]) == [str(weights)]
+    assert jobs.train(project) in jobs.upstream(job, config)
+    save_file({"w": np.zeros((1000, 401), np.float32)}, weights)
+    assert identity.inputs(job, config)["weights"] != before["weights"]
+    path = Path("config/experiments/toy.yaml")
+    rows = [PRINTED["rows"][0] | {"cells": ["60.0", "7.25", ""]}]
+    path.write_text(
+        yaml.safe_dump(yaml.safe_load(path.read_text()) | {"published": PRINTED | {"rows": rows}})
+    )
+    assert "weights" not in identity.inputs(job, config)
+    assert jobs.train(project) not in jobs.upstream(job, config)
+    weights.unlink()
+    assert main(["compare", "toy"]) == 0
