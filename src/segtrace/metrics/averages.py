@@ -1,0 +1,214 @@
+"""The means of an experiment by every named way of averaging, from the voxel counts that its scores hold.
+
+Published tables average in ways that give different numbers from equal label maps: over cases; over batches of
+images, IoU being pooled within a batch; or from one confusion matrix of all voxels. All are computed here from
+the same true and false positives and negatives, so that a published number meets the one made as it was.
+
+A case that a run lacks counts as worst, as in :mod:`segtrace.aggregation`: its reference is missed altogether.
+Sums are whole numbers or correctly rounded, so results are the same on every machine.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from segtrace.aggregation import (
+    METRICS,
+    PREDICTION_MISSING,
+    CaseValue,
+    Cell,
+    deviation,
+    mean,
+    values_of_cells,
+)
+from segtrace.metrics import counts as counting
+from segtrace.metrics.counts import Counts
+
+#: Metrics that follow from counts, and so from counts of many cases added up.
+POOLED: Mapping[str, Callable[[Counts], float | None]] = {
+    "dice": counting.dice,
+    "iou": counting.iou,
+    "precision": counting.precision,
+    "recall": counting.recall,
+    "accuracy": counting.accuracy,
+}
+#: Metrics that published programs average over batches.
+BATCHED = ("dice", "iou")
+#: What those programs add to both parts of the ratio.
+SMOOTH = 1e-5
+
+#: The scores of one run: case → label → row.
+Run = Mapping[str, Mapping[int, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Average:
+    """A mean over ``units`` (cases, batches, runs, folds or seeds); ``missing`` cases counted as worst in it."""
+
+    aggregation: str
+    mean: float | None
+    sd: float | None
+    units: int
+    missing: int
+
+
+def averages(
+    scores: Iterable[Mapping[str, Any]],
+    *,
+    methods: Sequence[str],
+    labels: Sequence[int],
+    batch: int,
+    cells: Mapping[Cell, Sequence[CaseValue]] | None = None,
+) -> dict[Cell, list[Average]]:
+    """The means of every method, label (0: mean of ``labels``) and metric, by each aggregation in turn.
+
+    ``scores`` are rows of the ``per_case`` table; ``batch`` is how many images ``per_batch`` pools; ``cells`` are
+    the cases' values where they are known already (:func:`segtrace.aggregation.values_of_cells`).
+
+    ``per_case`` is the mean over cases; ``per_fold`` and ``per_seed`` the mean over folds and over seeds of the
+    mean over cases within each. ``pooled`` (of metrics that follow from counts) is the mean over runs of the
+    metric of all voxels of a run's cases together; ``per_batch`` (Dice and IoU) see :func:`of_batches`.
+    """
+    rows = completed(scores)
+    whole = cells if cells is not None else values_of_cells(rows, methods=methods, labels=labels)
+    parts = {key: _parts(rows, whole, key, methods=methods, labels=labels) for key in ("fold", "seed")}
+    runs = _runs(rows)
+    found: dict[Cell, list[Average]] = {}
+    for cell, values in whole.items():
+        method, label, metric = cell
+        missing = sum(value.missing for value in values)
+        own = [run for (of, _, _), run in sorted(runs.items()) if of == method]
+        known = [value.value for value in values if value.value is not None]
+        found[cell] = [_average("per_case", known, missing)]
+        for key, part in parts.items():
+            means = [_mean_of(part_cells[cell]) for part_cells in part.values() if cell in part_cells]
+            found[cell].append(_average(f"per_{key}", [m for m in means if m is not None], missing))
+        if metric in BATCHED:
+            found[cell].append(_batched(own, label, metric, labels=labels, batch=batch, missing=missing))
+        if metric in POOLED:
+            pooled = [_of_labels(run, label, labels, lambda r, k: _pooled(r, k, metric)) for run in own]
+            found[cell].append(_average("pooled", [p for p in pooled if p is not None], missing))
+    return found
+
+
+def completed(scores: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """``scores`` and a row for every case and label that a run lacks and another run of its fold has.
+
+    Rows without a prediction have the counts of an empty one: the whole reference is missed.
+    """
+    rows = [dict(row) for row in scores]
+    found = {(r["method"], r["fold"], r["seed"], r["case"], r["label"]) for r in rows}
+    of_fold: dict[int, dict[tuple[str, int], Mapping[str, Any]]] = {}
+    for row in rows:
+        of_fold.setdefault(row["fold"], {}).setdefault((row["case"], row["label"]), row)
+        if PREDICTION_MISSING in str(row.get("reason", "")):
+            row.update(_missed(row))
+    for method, fold, seed in sorted({key[:3] for key in found}):
+        for (case, label), other in sorted(of_fold[fold].items(), key=lambda item: item[0]):
+            if (method, fold, seed, case, label) not in found:
+                rows.append(
+                    {**other, **dict.fromkeys(METRICS), "method": method, "seed": seed, **_missed(other)}
+                )
+    return list(rows)
+
+
+def _missed(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "tp": 0,
+        "fp": 0,
+        "fn": row["tp"] + row["fn"],
+        "tn": row["fp"] + row["tn"],
+        "reason": PREDICTION_MISSING,
+    }
+
+
+def _parts(
+    rows: Sequence[Mapping[str, Any]],
+    whole: Mapping[Cell, Sequence[CaseValue]],
+    key: str,
+    *,
+    methods: Sequence[str],
+    labels: Sequence[int],
+) -> dict[int, Mapping[Cell, Sequence[CaseValue]]]:
+    """Value of ``key`` (fold or seed) → the values of its runs' cases; of a single one these are all."""
+    names = sorted({row[key] for row in rows})
+    if len(names) == 1:
+        return {names[0]: whole}
+    return {
+        name: values_of_cells([r for r in rows if r[key] == name], methods=methods, labels=labels)
+        for name in names
+    }
+
+
+def _runs(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int, int], Run]:
+    """(method, fold, seed) → its scores, cases in the order of their ids."""
+    found: dict[tuple[str, int, int], dict[str, dict[int, Mapping[str, Any]]]] = {}
+    for row in sorted(rows, key=lambda row: str(row["case"])):
+        run = found.setdefault((row["method"], row["fold"], row["seed"]), {})
+        run.setdefault(row["case"], {})[row["label"]] = row
+    return dict(found)
+
+
+def _mean_of(values: Sequence[CaseValue]) -> float | None:
+    known = [value.value for value in values if value.value is not None]
+    return mean(known) if known else None
+
+
+def _average(aggregation: str, values: Sequence[float], missing: int) -> Average:
+    return Average(
+        aggregation, mean(values) if values else None, deviation(values), len(values), missing
+    )
+
+
+def _counts(rows: Iterable[Mapping[str, Any]]) -> Counts:
+    """The counts of several cases of one label added up."""
+    listed = list(rows)
+    return Counts(*(sum(row[key] for row in listed) for key in ("tp", "fp", "fn", "tn")))
+
+
+def _of_labels(
+    run: Run, label: int, labels: Sequence[int], value: Callable[[Run, int], float | None]
+) -> float | None:
+    """A run's value of a label; of label 0 the mean of those of ``labels`` that there are."""
+    known = [found for k in (labels if label == 0 else [label]) if (found := value(run, k)) is not None]
+    return mean(known) if known else None
+
+
+def _pooled(run: Run, label: int, metric: str) -> float | None:
+    """The metric of all voxels of a run's cases; Dice and IoU are 1 where all masks are empty."""
+    found = POOLED[metric](_counts(case[label] for case in run.values()))
+    return 1.0 if found is None and metric in BATCHED else found
+
+
+def of_batches(counts: Sequence[Counts], *, batch: int, metric: str) -> list[tuple[float, int]]:
+    """(value, images) of every batch of ``batch`` images of one label, in the order given.
+
+    As in the published programs of UNeXt and LV-UNet: the IoU of a batch is that of its pixels together, with
+    :data:`SMOOTH` added to both parts, and its Dice follows as 2 IoU / (1 + IoU). The programs then average
+    with the number of images as weights.
+    """
+    found = []
+    for start in range(0, len(counts), batch):
+        part = counts[start : start + batch]
+        tp = sum(c.tp for c in part)
+        union = tp + sum(c.fp + c.fn for c in part)
+        iou = (tp + SMOOTH) / (union + SMOOTH)
+        found.append((iou if metric == "iou" else 2 * iou / (1 + iou), len(part)))
+    return found
+
+
+def _batched(
+    runs: Sequence[Run], label: int, metric: str, *, labels: Sequence[int], batch: int, missing: int
+) -> Average:
+    """The mean over runs of the weighted mean over batches; ``sd`` is over all batches, unweighted."""
+    of_runs, every = [], []
+    for run in runs:
+        listed = [
+            of_batches([_counts([case[k]]) for case in run.values()], batch=batch, metric=metric)
+            for k in (labels if label == 0 else [label])
+        ]
+        batches = [(mean([value for value, _ in found]), found[0][1]) for found in zip(*listed, strict=True)]
+        of_runs.append(math.fsum(value * size for value, size in batches) / len(run))
+        every += [value for value, _ in batches]
+    return Average("per_batch", mean(of_runs) if of_runs else None, deviation(every), len(every), missing)
