@@ -79,15 +79,16 @@ def averages(
         method, label, metric = cell
         missing = sum(value.missing for value in values)
         own = [run for (of, _, _), run in sorted(runs.items()) if of == method]
+        part = labels if label == 0 else [label]
         known = [value.value for value in values if value.value is not None]
         found[cell] = [_average("per_case", known, missing)]
-        for key, part in parts.items():
-            means = [_mean_of(part_cells[cell]) for part_cells in part.values() if cell in part_cells]
+        for key, divided in parts.items():
+            means = [_mean_of(own_cells[cell]) for own_cells in divided.values() if cell in own_cells]
             found[cell].append(_average(f"per_{key}", [m for m in means if m is not None], missing))
         if metric in BATCHED:
-            found[cell].append(_batched(own, label, metric, labels=labels, batch=batch, missing=missing))
+            found[cell].append(_batched(own, metric, labels=part, batch=batch, missing=missing))
         if metric in POOLED:
-            pooled = [_of_labels(run, label, labels, lambda r, k: _pooled(r, k, metric)) for run in own]
+            pooled = [_pooled(run, metric, labels=part) for run in own]
             found[cell].append(_average("pooled", [p for p in pooled if p is not None], missing))
     return found
 
@@ -156,28 +157,24 @@ def _mean_of(values: Sequence[CaseValue]) -> float | None:
 
 
 def _average(aggregation: str, values: Sequence[float], missing: int) -> Average:
-    return Average(
-        aggregation, mean(values) if values else None, deviation(values), len(values), missing
-    )
+    return Average(aggregation, mean(values) if values else None, deviation(values), len(values), missing)
 
 
-def _counts(rows: Iterable[Mapping[str, Any]]) -> Counts:
-    """The counts of several cases of one label added up."""
-    listed = list(rows)
-    return Counts(*(sum(row[key] for row in listed) for key in ("tp", "fp", "fn", "tn")))
+def _counts(row: Mapping[str, Any]) -> Counts:
+    return Counts(row["tp"], row["fp"], row["fn"], row["tn"])
 
 
-def _of_labels(
-    run: Run, label: int, labels: Sequence[int], value: Callable[[Run, int], float | None]
-) -> float | None:
-    """A run's value of a label; of label 0 the mean of those of ``labels`` that there are."""
-    known = [found for k in (labels if label == 0 else [label]) if (found := value(run, k)) is not None]
+def _pooled(run: Run, metric: str, *, labels: Sequence[int]) -> float | None:
+    """The metric of all voxels of a run's cases; of several labels the mean of those that have a value."""
+    found = [of_all([_counts(case[label]) for case in run.values()], metric=metric) for label in labels]
+    known = [value for value in found if value is not None]
     return mean(known) if known else None
 
 
-def _pooled(run: Run, label: int, metric: str) -> float | None:
-    """The metric of all voxels of a run's cases; Dice and IoU are 1 where all masks are empty."""
-    found = POOLED[metric](_counts(case[label] for case in run.values()))
+def of_all(counts: Sequence[Counts], *, metric: str) -> float | None:
+    """The metric of all voxels of several cases of one label; Dice and IoU are 1 where all masks are empty."""
+    every = Counts(*(sum(getattr(c, key) for c in counts) for key in ("tp", "fp", "fn", "tn")))
+    found = POOLED[metric](every)
     return 1.0 if found is None and metric in BATCHED else found
 
 
@@ -198,15 +195,13 @@ def of_batches(counts: Sequence[Counts], *, batch: int, metric: str) -> list[tup
     return found
 
 
-def _batched(
-    runs: Sequence[Run], label: int, metric: str, *, labels: Sequence[int], batch: int, missing: int
-) -> Average:
+def _batched(runs: Sequence[Run], metric: str, *, labels: Sequence[int], batch: int, missing: int) -> Average:
     """The mean over runs of the weighted mean over batches; ``sd`` is over all batches, unweighted."""
     of_runs, every = [], []
     for run in runs:
         listed = [
-            of_batches([_counts([case[k]]) for case in run.values()], batch=batch, metric=metric)
-            for k in (labels if label == 0 else [label])
+            of_batches([_counts(case[label]) for case in run.values()], batch=batch, metric=metric)
+            for label in labels
         ]
         batches = [(mean([value for value, _ in found]), found[0][1]) for found in zip(*listed, strict=True)]
         of_runs.append(math.fsum(value * size for value, size in batches) / len(run))
