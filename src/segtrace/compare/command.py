@@ -1,7 +1,7 @@
 """``segtrace compare [EXPERIMENT]``: make an experiment's tables, or join those of all experiments."""
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from segtrace.options import add_experiment
 
@@ -27,6 +27,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _compare(name: str, config: "Config") -> None:
     from segtrace import files, layout, tables
+    from segtrace.aggregation import values_of_cells
+    from segtrace.compare import aggregates, ranking
     from segtrace.compare import tables as compare
     from segtrace.config import load, runs
     from segtrace.trace import record
@@ -56,8 +58,17 @@ def _compare(name: str, config: "Config") -> None:
         files.write_json(
             folder / "metrics.json", compare.metrics(summary, split=split, scores_sha256=bytes_of)
         )
-        for table in ("intervals", "aggregates", "tests", "ranks", "published", "missing"):
+        for table in ("intervals", "tests", "published", "missing"):
             tables.write(table, [], folder / f"{table}.csv")
+        records = cast("list[dict[str, Any]]", scores.to_dict("records"))
+        cells = values_of_cells(records, methods=experiment.methods, labels=list(labels))
+        named = {0: compare.MEAN_NAME, **labels}
+        averaged = aggregates.rows(
+            records, methods=experiment.methods, labels=named, batch=experiment.batch, cells=cells
+        )
+        tables.write("aggregates", averaged, folder / "aggregates.csv")
+        ranked = ranking.rows(cells, methods=experiment.methods, labels=named)
+        tables.write("ranks", ranked, folder / "ranks.csv")
         tables.write("summary", summary, folder / "summary.csv")
         record.write(job, made)
     print(f"{folder / 'summary.csv'}: {len(wanted)} runs, {scores['case'].nunique()} cases", flush=True)
