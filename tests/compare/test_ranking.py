@@ -1,10 +1,11 @@
 """Rankings: known answers, laws, and agreement with SciPy and statsmodels."""
 
+import itertools
 import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
@@ -73,9 +74,34 @@ def test_wins_by_hand():
     assert rank.tolist() == [3, 3, 2, 1]
 
 
-@given(arrays.arrays(np.float64, st.integers(1, 30), elements=st.floats(0, 0.1)))
-def test_holm_is_that_of_statsmodels(p_values):
-    assert ranks.holm(p_values).tolist() == multipletests(p_values, alpha=0.05, method="holm")[0].tolist()
+@pytest.mark.parametrize("hypotheses", [1, 2, 6, 30])
+def test_holm_is_that_of_statsmodels(hypotheses):
+    p_values = np.random.default_rng(hypotheses).uniform(0, 0.03, hypotheses).round(3)
+    expected = multipletests(p_values, alpha=0.05, method="holm")[0]
+    assert ranks.holm(p_values).tolist() == expected.tolist()
+    assert 0 < expected.sum() < 30
+
+
+@settings(deadline=None, max_examples=20)
+@given(arrays.arrays(np.float64, st.integers(1, 9), elements=st.integers(-4, 6).map(float)))
+def test_p_values_count_all_signs(differences):
+    """Ties and zeros among them: against every assignment of signs, written out."""
+    known = differences[differences != 0]
+    assume(len(known))
+    order = stats.rankdata(np.abs(known))
+    signs = np.array(list(itertools.product([0, 1], repeat=len(known)))).reshape(-1, len(known))
+    expected = np.mean(signs @ order >= order[known > 0].sum())
+    assert ranks.signed_rank_p(differences) == expected
+    assert ranks.signed_rank_p(0 * differences) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("cases", "method"), [(8, "exact"), (50, "exact"), (51, "asymptotic"), (400, "asymptotic")]
+)
+def test_p_values_are_scipys(cases, method):
+    differences = np.random.default_rng(cases).normal(0.2, 1, cases)
+    expected = stats.wilcoxon(differences, alternative="greater", method=method).pvalue
+    assert ranks.signed_rank_p(differences) == pytest.approx(expected, rel=1e-12)
 
 
 @given(arrays.arrays(np.int64, st.tuples(st.integers(2, 6), st.integers(2, 8)), elements=st.integers(1, 8)))
