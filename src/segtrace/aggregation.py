@@ -17,6 +17,9 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 #: Metrics between 0 and 1 in which more is better.
 OVERLAPS = ("dice", "iou", "precision", "recall", "accuracy", "nsd")
 #: Distances, in which less is better, and the column that holds the worst value of each.
@@ -48,6 +51,9 @@ POLICY = (
     "Precision, recall and other overlap metrics without a value are left out.",
     "A case without a prediction, or scored in one run and missing in another, counts as worst there: 0, or "
     "the image diagonal.",
+    "Methods are compared on the cases in which all of those compared have a value. A distance that one method lacks, "
+    "because its mask and the reference are both empty, counts as 0 there if another method has one: the first is "
+    "right, and leaving the case out would favour the second.",
 )
 
 
@@ -102,6 +108,42 @@ def values_of_cells(
     return found
 
 
+def value_matrix(
+    cells: Mapping[Cell, Sequence[CaseValue]], *, methods: Sequence[str], label: int, metric: str
+) -> tuple[list[str], NDArray[np.float64]]:
+    """(cases in sorted order, values (cases × methods)); NaN where a method has no value of a case."""
+    found = [{v.case: v.value for v in cells.get((method, label, metric), ())} for method in methods]
+    cases = sorted(set[str]().union(*found))
+    values = [[_number(of_method.get(case)) for of_method in found] for case in cases]
+    return cases, np.array(values, dtype=np.float64).reshape(len(cases), len(methods))
+
+
+def comparable(values: NDArray[np.float64], metric: str) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which cases of ``values`` (cases × methods, NaN: none) all methods can be compared on, and their values.
+
+    An undefined distance counts as 0 where another method has one. A case with a physical scale has no
+    distance only if its reference and the prediction are both empty, and one without has none of any method.
+    """
+    undefined = np.isnan(values)
+    if metric in DISTANCES:
+        kept = ~undefined.all(axis=1)
+        return kept, np.where(undefined, 0.0, values)[kept]
+    kept = ~undefined.any(axis=1)
+    return kept, values[kept]
+
+
+def paired_matrix(
+    cells: Mapping[Cell, Sequence[CaseValue]], *, methods: Sequence[str], label: int, metric: str
+) -> tuple[list[str], NDArray[np.float64], int]:
+    """(cases, values (cases × methods), cases left out): what ``methods`` are compared on, case by case.
+
+    ``cells`` is what :func:`values_of_cells` returns. Every value is a number: see :func:`comparable`.
+    """
+    cases, values = value_matrix(cells, methods=methods, label=label, metric=metric)
+    kept, filled = comparable(values, metric)
+    return [case for case, keep in zip(cases, kept, strict=True) if keep], filled, int((~kept).sum())
+
+
 def statistics(values: Sequence[CaseValue]) -> dict[str, Any]:
     """What a summary says of the cases' values: columns of the ``summary`` table, ``cases`` to ``maximum``."""
     known = [value.value for value in values if value.value is not None]
@@ -151,6 +193,10 @@ def best_constants(
         for label, means in candidates.items():
             best[label, metric] = max(means)
     return best
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _known(value: Any) -> float | None:
