@@ -126,9 +126,9 @@ def comparable(values: NDArray[np.float64], metric: str) -> tuple[NDArray[np.boo
     """
     undefined = np.isnan(values)
     if metric in DISTANCES:
-        kept = ~undefined.all(axis=1)
+        kept: NDArray[np.bool_] = np.logical_not(undefined.all(axis=1))
         return kept, np.where(undefined, 0.0, values)[kept]
-    kept = ~undefined.any(axis=1)
+    kept = np.logical_not(undefined.any(axis=1))
     return kept, values[kept]
 
 

@@ -23,11 +23,11 @@ def test_cases_without_a_value_of_both_are_left_out_and_counted():
 
 
 def test_two_empty_masks_are_a_distance_of_0_if_the_rival_has_one():
-    cells = cells_of(metric="hd95_mm", a=[None, 3.0, None], b=[50.0, 4.0, None], c=[None, None, None])
+    cells = cells_of(metric="hd95_mm", a=[None, 3.0, None], b=[50.0, 4.0, None], c=[None, 5.0, None])
     cases, values, dropped = paired_matrix(cells, methods=["a", "b"], label=1, metric="hd95_mm")
     assert (cases, values.tolist(), dropped) == (["c000", "c001"], [[0.0, 50.0], [3.0, 4.0]], 1)
     cases, values, dropped = paired_matrix(cells, methods=["a", "c"], label=1, metric="hd95_mm")
-    assert (cases, values.tolist(), dropped) == (["c001"], [[3.0, 0.0]], 2)
+    assert (cases, values.tolist(), dropped) == (["c001"], [[3.0, 5.0]], 2)
 
 
 def test_no_cases_are_an_empty_matrix():
