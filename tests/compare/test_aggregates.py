@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from score_rows import SCORES, row, table
 from segtrace import tables
-from segtrace.aggregation import mean, values_of_cells
+from segtrace.aggregation import mean, run_values
 from segtrace.compare import aggregates
 from segtrace.metrics.averages import of_all, of_batches
 from segtrace.metrics.counts import Counts, count
@@ -17,8 +17,8 @@ LABELS = {0: "mean", 1: "lesion"}
 
 def averaged(rows, *, batch=8, methods=("a", "b"), labels=LABELS):
     records = table(rows).to_dict("records")
-    cells = values_of_cells(records, methods=methods, labels=[k for k in labels if k])
-    made = aggregates.rows(records, methods=methods, labels=labels, batch=batch, cells=cells)
+    values = run_values(records, methods=methods, labels=[k for k in labels if k])
+    made = aggregates.rows(records, values=values, labels=labels, batch=batch)
     tables.check("aggregates", tables.frame("aggregates", made), where="test")
     return {(r["method"], r["label"], r["metric"], r["aggregation"]): r for r in made}
 

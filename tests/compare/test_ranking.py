@@ -266,3 +266,4 @@ def test_one_method_and_few_cases_are_told():
     assert ranking.can_win(2, 6)
     assert not ranking.can_win(2, 5)
     assert [r["rank"] for r in few if r["scheme"] == "aggregate_then_rank"] == [1, 2]
+    assert "the sample is small (5 cases)" in few[0]["note"]

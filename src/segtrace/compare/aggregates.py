@@ -7,27 +7,20 @@ has to know of them.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segtrace.aggregation import CaseValue, Cell
+from segtrace.aggregation import RunValues
 from segtrace.metrics.averages import Average, averages
 
 
 def rows(
-    scores: Sequence[Mapping[str, Any]],
-    *,
-    methods: Sequence[str],
-    labels: Mapping[int, str],
-    batch: int,
-    cells: Mapping[Cell, Sequence[CaseValue]],
+    scores: Sequence[Mapping[str, Any]], *, values: RunValues, labels: Mapping[int, str], batch: int
 ) -> list[dict[str, Any]]:
     """Rows of the ``aggregates`` table, for ``labels`` and label 0, the mean of the others.
 
-    ``scores`` are rows of the ``per_case`` table and ``cells`` their values; ``labels`` maps all values, with 0,
+    ``scores`` are rows of the ``per_case`` table, ``values`` those of each run; ``labels`` maps all labels, with 0,
     to names; ``batch`` is the number of images that ``per_batch`` pools.
     """
     even = len({row["tp"] + row["fp"] + row["fn"] + row["tn"] for row in scores}) <= 1
-    made = averages(
-        scores, methods=methods, labels=[label for label in labels if label], batch=batch, cells=cells
-    )
+    made = averages(scores, values=values, labels=[label for label in labels if label], batch=batch)
     return [
         {
             "method": method,

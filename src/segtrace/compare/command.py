@@ -26,9 +26,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _compare(name: str, config: "Config") -> None:
-    from segtrace import files, layout, tables
-    from segtrace.aggregation import values_of_cells
-    from segtrace.compare import aggregates, ranking
+    from segtrace import aggregation, files, layout, tables
+    from segtrace.compare import aggregates, intervals, ranking
     from segtrace.compare import tables as compare
     from segtrace.config import load, runs
     from segtrace.trace import record
@@ -52,24 +51,24 @@ def _compare(name: str, config: "Config") -> None:
             labels=labels,
             split=split,
         )
+        records = cast("list[dict[str, Any]]", scores.to_dict("records"))
+        values = aggregation.run_values(records, methods=experiment.methods, labels=list(labels))
+        cells, names = aggregation.cells_of(values), {0: compare.MEAN_NAME, **labels}
+        bounds = intervals.rows(cells, values, labels=names)
         paths = [layout.scores(run, variant) for run in wanted]
         bytes_of = {str(path): files.sha256_file(path) for path in paths}
         tables.write("per_case", scores, folder / "per_case.csv")
         files.write_json(
             folder / "metrics.json", compare.metrics(summary, split=split, scores_sha256=bytes_of)
         )
-        for table in ("intervals", "tests", "published", "missing"):
+        for table in ("tests", "published", "missing"):
             tables.write(table, [], folder / f"{table}.csv")
-        records = cast("list[dict[str, Any]]", scores.to_dict("records"))
-        cells = values_of_cells(records, methods=experiment.methods, labels=list(labels))
-        named = {0: compare.MEAN_NAME, **labels}
-        averaged = aggregates.rows(
-            records, methods=experiment.methods, labels=named, batch=experiment.batch, cells=cells
-        )
+        averaged = aggregates.rows(records, values=values, labels=names, batch=experiment.batch)
         tables.write("aggregates", averaged, folder / "aggregates.csv")
-        ranked = ranking.rows(cells, methods=experiment.methods, labels=named)
+        ranked = ranking.rows(cells, methods=experiment.methods, labels=names)
         tables.write("ranks", ranked, folder / "ranks.csv")
-        tables.write("summary", summary, folder / "summary.csv")
+        tables.write("intervals", bounds, folder / "intervals.csv")
+        tables.write("summary", intervals.with_bounds(summary, bounds), folder / "summary.csv")
         record.write(job, made)
     print(f"{folder / 'summary.csv'}: {len(wanted)} runs, {scores['case'].nunique()} cases", flush=True)
     kind = "published protocol" if split["published"] == "yes" else "protocol"

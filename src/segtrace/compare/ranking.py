@@ -21,6 +21,7 @@ from segtrace import ranks
 from segtrace.aggregation import CaseValue, Cell, paired_matrix
 from segtrace.compare import resampling, signed_ranks
 from segtrace.ranks import ALPHA, Array
+from segtrace.samples import FEWEST
 
 Ranks = NDArray[np.int64]
 SAMPLES = 10_000
@@ -102,6 +103,8 @@ def notes(scheme: str, *, methods: int, cases: int, dropped: int) -> list[str]:
         return ["one method: there is nothing to rank"]
     if scheme == "test_then_rank" and not can_win(methods, cases):
         told.append(f"with {cases} cases and {methods} methods no win can be significant, so all are first")
+    elif cases < FEWEST:
+        told.append(f"the sample is small ({cases} cases): other cases may well rank otherwise")
     if dropped:
         told.append(f"{dropped} cases in which a method has no value are left out")
     return told

@@ -16,11 +16,11 @@ from typing import Any
 from segtrace.aggregation import (
     METRICS,
     PREDICTION_MISSING,
-    CaseValue,
     Cell,
+    Entry,
+    RunValues,
     deviation,
     mean,
-    values_of_cells,
 )
 from segtrace.metrics import counts as counting
 from segtrace.metrics.counts import Counts
@@ -40,6 +40,8 @@ SMOOTH = 1e-5
 
 #: The scores of one run: case → label → row.
 Run = Mapping[str, Mapping[int, Mapping[str, Any]]]
+#: Case → (fold, seed) → value.
+Cases = Mapping[str, Mapping[tuple[int, int], Entry]]
 
 
 @dataclass(frozen=True)
@@ -54,43 +56,51 @@ class Average:
 
 
 def averages(
-    scores: Iterable[Mapping[str, Any]],
-    *,
-    methods: Sequence[str],
-    labels: Sequence[int],
-    batch: int,
-    cells: Mapping[Cell, Sequence[CaseValue]] | None = None,
+    scores: Iterable[Mapping[str, Any]], *, values: RunValues, labels: Sequence[int], batch: int
 ) -> dict[Cell, list[Average]]:
     """The means of every method, label (0: mean of ``labels``) and metric, by each aggregation in turn.
 
-    ``scores`` are rows of the ``per_case`` table; ``batch`` is how many images ``per_batch`` pools; ``cells`` are
-    the cases' values where they are known already (:func:`segtrace.aggregation.values_of_cells`).
+    ``scores`` are rows of the ``per_case`` table, ``values`` what :func:`segtrace.aggregation.run_values` makes of
+    them, and ``batch`` is how many images ``per_batch`` pools.
 
     ``per_case`` is the mean over cases; ``per_fold`` and ``per_seed`` the mean over folds and over seeds of the
     mean over cases within each. ``pooled`` (of metrics that follow from counts) is the mean over runs of the
     metric of all voxels of a run's cases together; ``per_batch`` (Dice and IoU) see :func:`of_batches`.
     """
-    rows = completed(scores)
-    whole = cells if cells is not None else values_of_cells(rows, methods=methods, labels=labels)
-    parts = {key: _parts(rows, whole, key, methods=methods, labels=labels) for key in ("fold", "seed")}
-    runs = _runs(rows)
+    scored = _runs(completed(scores))
     found: dict[Cell, list[Average]] = {}
-    for cell, values in whole.items():
+    for cell, cases in values.items():
         method, label, metric = cell
-        missing = sum(value.missing for value in values)
-        own = [run for (of, _, _), run in sorted(runs.items()) if of == method]
+        missing = sum(any(entry.missing for entry in entries.values()) for entries in cases.values())
+        own = [run for (of, _, _), run in sorted(scored.items()) if of == method]
         part = labels if label == 0 else [label]
-        known = [value.value for value in values if value.value is not None]
-        found[cell] = [_average("per_case", known, missing)]
-        for key, divided in parts.items():
-            means = [_mean_of(own_cells[cell]) for own_cells in divided.values() if cell in own_cells]
-            found[cell].append(_average(f"per_{key}", [m for m in means if m is not None], missing))
+        found[cell] = [
+            _average("per_case", _of_cases(runs.values() for runs in cases.values()), missing),
+            _average("per_fold", _of_parts(cases, 0), missing),
+            _average("per_seed", _of_parts(cases, 1), missing),
+        ]
         if metric in BATCHED:
             found[cell].append(_batched(own, metric, labels=part, batch=batch, missing=missing))
         if metric in POOLED:
             pooled = [_pooled(run, metric, labels=part) for run in own]
             found[cell].append(_average("pooled", [p for p in pooled if p is not None], missing))
     return found
+
+
+def _of_cases(cases: Iterable[Iterable[Entry]]) -> list[float]:
+    """The value of each case that has one: the mean over its runs."""
+    known = [[entry.value for entry in runs if entry.value is not None] for runs in cases]
+    return [mean(values) for values in known if values]
+
+
+def _of_parts(cases: Cases, position: int) -> list[float]:
+    """The mean over cases within each fold (``position`` 0) or seed (1) in which a case has a value."""
+    names = sorted({run[position] for runs in cases.values() for run in runs})
+    divided = [
+        _of_cases([entry for run, entry in runs.items() if run[position] == name] for runs in cases.values())
+        for name in names
+    ]
+    return [mean(values) for values in divided if values]
 
 
 def completed(scores: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -124,24 +134,6 @@ def _missed(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parts(
-    rows: Sequence[Mapping[str, Any]],
-    whole: Mapping[Cell, Sequence[CaseValue]],
-    key: str,
-    *,
-    methods: Sequence[str],
-    labels: Sequence[int],
-) -> dict[int, Mapping[Cell, Sequence[CaseValue]]]:
-    """Value of ``key`` (fold or seed) → the values of its runs' cases; of a single one these are all."""
-    names = sorted({row[key] for row in rows})
-    if len(names) == 1:
-        return {names[0]: whole}
-    return {
-        name: values_of_cells([r for r in rows if r[key] == name], methods=methods, labels=labels)
-        for name in names
-    }
-
-
 def _runs(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int, int], Run]:
     """(method, fold, seed) → its scores, cases in the order of their ids."""
     found: dict[tuple[str, int, int], dict[str, dict[int, Mapping[str, Any]]]] = {}
@@ -149,11 +141,6 @@ def _runs(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int, int], Run]:
         run = found.setdefault((row["method"], row["fold"], row["seed"]), {})
         run.setdefault(row["case"], {})[row["label"]] = row
     return dict(found)
-
-
-def _mean_of(values: Sequence[CaseValue]) -> float | None:
-    known = [value.value for value in values if value.value is not None]
-    return mean(known) if known else None
 
 
 def _average(aggregation: str, values: Sequence[float], missing: int) -> Average:
