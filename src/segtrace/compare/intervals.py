@@ -21,12 +21,8 @@ from scipy.special import ndtr, ndtri
 
 from segtrace.aggregation import CaseValue, Cell, RunValues, mean
 from segtrace.compare.resampling import Array, draws, exact
-from segtrace.samples import skewness, too_small
+from segtrace.samples import SAMPLES, SEED, skewness, too_small
 
-#: Bootstrap samples behind every interval.
-SAMPLES = 10_000
-#: Seed of the cases' draws.
-SEED = 0
 LEVEL = 0.95
 #: Columns that are resampled together: what bounds the memory.
 _COLUMNS = 128

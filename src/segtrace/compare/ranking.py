@@ -21,11 +21,9 @@ from segtrace import ranks
 from segtrace.aggregation import CaseValue, Cell, paired_matrix
 from segtrace.compare import resampling, signed_ranks
 from segtrace.ranks import ALPHA, Array
-from segtrace.samples import FEWEST
+from segtrace.samples import FEWEST, SAMPLES, SEED
 
 Ranks = NDArray[np.int64]
-SAMPLES = 10_000
-SEED = 0
 #: Metrics that are ranked; of distances those in voxels where no image has a physical scale.
 RANKED = ("dice", "iou", "nsd", "hd95_mm", "assd_mm")
 RANKED_WITHOUT_SCALE = ("dice", "iou", "nsd", "hd95_voxel", "assd_voxel")
@@ -186,7 +184,7 @@ def _wins(merits: Array, drawn: Resampled) -> Ranks:
     """
     methods = merits.shape[1]
     first, second = np.triu_indices(methods, 1)
-    scores = signed_ranks.scores(merits[:, first] - merits[:, second], drawn.columns)
+    scores = signed_ranks.scores(ranks.apart(merits[:, first], merits[:, second]), drawn.columns)
     order = np.argsort(-np.abs(scores), axis=1, kind="stable")
     sorted_scores = np.take_along_axis(np.abs(scores), order, axis=1)
     below = sorted_scores >= _thresholds(methods * (methods - 1))[: len(first)]
