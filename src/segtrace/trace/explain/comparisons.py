@@ -4,7 +4,7 @@ What follows from the scores by arithmetic is computed again. What was drawn at 
 which values, with how many samples and which seed, and the same command draws the same.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from segtrace import layout, ranks
@@ -22,15 +22,15 @@ from segtrace.trace.explain.means import NOT_AGAIN, Start, case_values
 DRAWN = f"{SAMPLES:,} bootstrap samples of the cases, drawn with seed {SEED}"
 
 
-def _scored(begun: Start, facts: Facts, experiment: str, *, methods: Iterable[str], label: int) -> None:
-    """The score rows of a label (0: of all) in the runs of ``methods``."""
-    chosen = set(methods)
+def _scored(begun: Start, facts: Facts, experiment: str, wanted: set[tuple[tuple[str, ...], int]]) -> None:
+    """The score rows that rows of a table go through: of ``wanted`` methods, those of a label (0: of all)."""
     for job in arithmetic.scorings(experiment, facts):
-        if jobs.run_of(job).method not in chosen:
+        labels = {label for methods, label in wanted if jobs.run_of(job).method in methods}
+        if not labels:
             continue
         need(begun.needs, job, (), "")
         for row in facts.rows(jobs.outputs(job)[0]):
-            if label in (0, int(row["label"])):
+            if 0 in labels or int(row["label"]) in labels:
                 need(begun.needs, job, (row["case"],), row["label"])
 
 
@@ -62,9 +62,11 @@ def _key(row: Mapping[str, str]) -> arithmetic.Key:
 def intervals(subject: Subject, facts: Facts, begun: Start) -> None:
     """Rows of the ``intervals`` table, or one cell: the mean is computed again, its ends are not."""
     made = arithmetic.experiment_cells(subject.job.name, facts)
+    _scored(
+        begun, facts, subject.job.name, {((row["method"],), int(row["label"])) for _, row in subject.lines}
+    )
     for number, row in subject.lines:
         key = _key(row)
-        _scored(begun, facts, subject.job.name, methods=[key[0]], label=key[1])
         if made.cells:
             cell = made.cells.get(key)
             again = cell and {name: cell[name] for name in ("mean", "cases", "seeds")}
@@ -123,9 +125,9 @@ def aggregates(subject: Subject, facts: Facts, begun: Start) -> None:
     name = subject.job.name
     batch = int(next((row["batch"] for _, row in subject.lines if row["batch"] != "0"), "1"))
     made = experiment_averages(name, batch, facts)
+    _scored(begun, facts, name, {((row["method"],), int(row["label"])) for _, row in subject.lines})
     for number, row in subject.lines:
         key = _key(row)
-        _scored(begun, facts, name, methods=[key[0]], label=key[1])
         one = made.get((key, row["aggregation"]))
         if made:
             again = {k: getattr(one, k) for k in ("mean", "sd", "units")} if one else None
@@ -156,9 +158,10 @@ _AVERAGED = {
 def tests(subject: Subject, facts: Facts, begun: Start) -> None:
     """Rows of the ``tests`` table, or one cell: the mean difference is computed again, the rest is told."""
     made = arithmetic.experiment_cells(subject.job.name, facts)
+    pairs = {((row["first"], row["second"]), int(row["label"])) for _, row in subject.lines}
+    _scored(begun, facts, subject.job.name, pairs)
     for number, row in subject.lines:
         pair, label = [row["first"], row["second"]], int(row["label"])
-        _scored(begun, facts, subject.job.name, methods=pair, label=label)
         if made.cells:
             cases, values, dropped = paired_matrix(
                 made.values, methods=pair, label=label, metric=row["metric"]
@@ -203,10 +206,10 @@ def rankings(subject: Subject, facts: Facts, begun: Start) -> None:
     """Rows of the ``ranks`` table, or one cell: ranks of all cases are computed again, bootstrap ones are told."""
     made = arithmetic.experiment_cells(subject.job.name, facts)
     methods = list(made.runs)
+    _scored(begun, facts, subject.job.name, {(tuple(methods), int(row["label"])) for _, row in subject.lines})
     known: dict[tuple[str, int, str], dict[str, dict[str, Any]]] = {}
     for number, row in subject.lines:
         label, place = int(row["label"]), (row["scheme"], int(row["label"]), row["metric"])
-        _scored(begun, facts, subject.job.name, methods=methods, label=label)
         if made.cells and place not in known:
             cases, values, _ = paired_matrix(made.values, methods=methods, label=label, metric=row["metric"])
             by, rank = ranks.SCHEMES[row["scheme"]](values, row["metric"])
@@ -266,7 +269,7 @@ def published(subject: Subject, facts: Facts, begun: Start) -> None:
                     run = jobs.train(jobs.run_of(job))
                     need(begun.needs, run, (layout.WEIGHTS["last"], "run.json"), "counted in")
         elif again is not None and row["recomputed"]:
-            _scored(begun, facts, name, methods=[row["method"]], label=int(row["label"]))
+            _scored(begun, facts, name, {((row["method"],), int(row["label"]))})
             one = experiment_averages(name, batch, facts).get((_key(row), row["aggregation"]))
             again["recomputed"] = one.mean if one else None
         _compared(begun, subject, number, row, again)
