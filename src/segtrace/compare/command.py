@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _compare(name: str, config: "Config") -> None:
     from segtrace import aggregation, files, layout, tables
-    from segtrace.compare import aggregates, intervals, ranking
+    from segtrace.compare import aggregates, intervals, paired, ranking
     from segtrace.compare import tables as compare
     from segtrace.config import load, runs
     from segtrace.trace import record
@@ -55,22 +55,26 @@ def _compare(name: str, config: "Config") -> None:
         values = aggregation.run_values(records, methods=experiment.methods, labels=list(labels))
         cells, names = aggregation.cells_of(values), {0: compare.MEAN_NAME, **labels}
         bounds = intervals.rows(cells, values, labels=names)
+        tests = paired.rows(cells, methods=experiment.methods, labels=names)
+        averaged = aggregates.rows(records, values=values, labels=names, batch=experiment.batch)
+        ranked = ranking.rows(cells, methods=experiment.methods, labels=names)
+        missing = aggregation.missing_cases(records, methods=experiment.methods, labels=list(labels))
         paths = [layout.scores(run, variant) for run in wanted]
         bytes_of = {str(path): files.sha256_file(path) for path in paths}
         tables.write("per_case", scores, folder / "per_case.csv")
         files.write_json(
             folder / "metrics.json", compare.metrics(summary, split=split, scores_sha256=bytes_of)
         )
-        for table in ("tests", "published", "missing"):
-            tables.write(table, [], folder / f"{table}.csv")
-        averaged = aggregates.rows(records, values=values, labels=names, batch=experiment.batch)
+        tables.write("published", [], folder / "published.csv")
         tables.write("aggregates", averaged, folder / "aggregates.csv")
-        ranked = ranking.rows(cells, methods=experiment.methods, labels=names)
         tables.write("ranks", ranked, folder / "ranks.csv")
         tables.write("intervals", bounds, folder / "intervals.csv")
+        tables.write("tests", tests, folder / "tests.csv")
+        tables.write("missing", missing, folder / "missing.csv")
         tables.write("summary", intervals.with_bounds(summary, bounds), folder / "summary.csv")
         record.write(job, made)
     print(f"{folder / 'summary.csv'}: {len(wanted)} runs, {scores['case'].nunique()} cases", flush=True)
+    print(compare.counted(cells, missing), flush=True)
     kind = "published protocol" if split["published"] == "yes" else "protocol"
     print(f"{kind} {split['protocol']}: {split['words']}; {split['leaks']} leaks", flush=True)
 

@@ -158,7 +158,9 @@ _AVERAGED = {
 def tests(subject: Subject, facts: Facts, begun: Start) -> None:
     """Rows of the ``tests`` table, or one cell: the mean difference is computed again, the rest is told."""
     made = arithmetic.experiment_cells(subject.job.name, facts)
-    pairs = {((row["first"], row["second"]), int(row["label"])) for _, row in subject.lines}
+    pairs: set[tuple[tuple[str, ...], int]] = {
+        ((row["first"], row["second"]), int(row["label"])) for _, row in subject.lines
+    }
     _scored(begun, facts, subject.job.name, pairs)
     for number, row in subject.lines:
         pair, label = [row["first"], row["second"]], int(row["label"])
