@@ -29,7 +29,8 @@ METRICS = (
 #: Quantities of a cost column, beside the metrics of scores.
 COSTS = ("parameters", "macs", "minutes_per_epoch")
 #: What a cell's own unit stands for, where one column mixes units; others stand in the column.
-FACTORS = {"": 1.0, "K": 1e3, "KB": 1e3, "M": 1e6, "MB": 1e6, "G": 1e9, "GFLOPs": 1e9}
+#: KB and MB are binary, of parameters: so SC-UNeXt's table 1 is exact for the one size that is known (UNeXt-S).
+FACTORS = {"": 1.0, "K": 1e3, "KB": 2.0**10, "M": 1e6, "MB": 2.0**20, "G": 1e9, "GFLOPs": 1e9}
 _PRINTED = re.compile(
     r"^(?P<value>[+-]?\d+(?:\.\d+)?)(?: ± (?P<spread>\d+(?:\.\d+)?))?(?: (?P<unit>KB|MB|K|M|GFLOPs|G))?$"
 )
