@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrace import files
-from segtrace.aggregation import DISTANCES, METRICS, Cell, CaseValue, values_of_cells
+from segtrace.aggregation import DISTANCES, METRICS, CaseValue, Cell, values_of_cells
 from segtrace.errors import SegtraceError
 
 WHOLE = ("fold", "seed", "label", "tp", "fp", "fn", "tn")
@@ -105,4 +105,6 @@ def _names(path: Path) -> dict[int, str]:
         return {}
     with path.open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
-    return {int(row["label"]): row["label_name"] for row in rows if row.get("label") and row.get("label_name")}
+    return {
+        int(row["label"]): row["label_name"] for row in rows if row.get("label") and row.get("label_name")
+    }

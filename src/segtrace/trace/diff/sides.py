@@ -7,10 +7,11 @@ out of git, or out of DVC's cache, into a folder of their own: the workspace is 
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from segtrace import layout
 from segtrace.errors import SegtraceError
-from segtrace.trace import jobs, tools
+from segtrace.trace import jobs, record, tools
 
 #: The side that is what lies here now.
 WORKSPACE = "workspace"
@@ -31,6 +32,8 @@ class Side:
     """Experiment → the folder of its tables."""
     revision: str = ""
     """The commit, in full, where the side is a revision."""
+    one: bool = False
+    """Whether the folder of one experiment's tables was given: it may be compared with one of another name."""
     lacking: dict[str, str] = field(default_factory=dict)
     """File → what to do to have it, for files that were asked for and could not be had."""
 
@@ -46,6 +49,11 @@ class Side:
         if not found.is_file() and self.revision and str(path) not in self.lacking:
             self._get(path, found)
         return found if found.is_file() else None
+
+    def record(self, output: Path) -> dict[str, Any] | None:
+        """The provenance record of an output of a project; None where this side has none that can be read."""
+        found = self.file(jobs.record_of(output))
+        return record.read(found.with_name(output.name)) if found is not None else None
 
     def _get(self, path: Path, target: Path) -> None:
         """Take a file of the revision out of DVC's cache; where it is not there, note what to do."""
@@ -90,7 +98,7 @@ def _folder(word: str, path: Path) -> Side:
     whole = path.resolve()
     if (path / TABLE).is_file():
         root = whole.parent.parent if whole.parent.name == layout.RESULTS.name else None
-        return Side(word, root, {whole.name: path})
+        return Side(word, root, {whole.name: path}, one=True)
     for results in (path, path / layout.RESULTS):
         found = _experiments(results)
         if found:
@@ -165,8 +173,3 @@ def _remedy(folder: str, side: Side) -> str:
         f"'git worktree add ../{side.revision[:12]} {side.revision[:12]}', there 'dvc pull {folder}' (or snakemake, which "
         f"makes them anew), and compare with that folder"
     )
-
-
-def record_of(side: Side, output: Path) -> Path | None:
-    """The provenance record of an output of a project, if this side has it."""
-    return side.file(jobs.record_of(output))

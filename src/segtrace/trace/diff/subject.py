@@ -49,4 +49,6 @@ def other_references(old: Scores, new: Scores) -> list[str]:
 
 
 def _sorted(values: set[str]) -> list[str]:
-    return sorted(values, key=lambda value: (not value.isdecimal(), int(value) if value.isdecimal() else 0, value))
+    return sorted(
+        values, key=lambda value: (not value.isdecimal(), int(value) if value.isdecimal() else 0, value)
+    )

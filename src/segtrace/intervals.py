@@ -1,7 +1,7 @@
 """Intervals of a mean over cases: BCa and percentile bootstrap of many columns of values at once.
 
 The arithmetic is this module's own, where SciPy has ``scipy.stats.bootstrap``, for three reasons: all means of an
-experiment and all differences between its methods share one draw of the cases (:mod:`segtrace.compare.resampling`),
+experiment and all differences between its methods share one draw of the cases (:mod:`segtrace.resampling`),
 the result is the same bytes on every machine, and thousands of columns take seconds. It is tested against
 ``scipy.stats.bootstrap`` (methods ``BCa`` and ``percentile``) fed with the same distribution of means.
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from segtrace.compare.resampling import Array, draws, exact
+from segtrace.resampling import Array, draws, exact
 from segtrace.samples import skewness
 
 #: Bootstrap samples behind every interval.
