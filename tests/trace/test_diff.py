@@ -235,6 +235,9 @@ def test_two_folders_of_single_experiments_may_have_other_names(capsys: pytest.C
     write(Path("second"), table(plain))
     entry = asked(capsys, "first", "second")["experiments"][0]
     assert (entry["was"], entry["experiment"], entry["equal"]) == ("first", "second", True)
+    assert [(o["job"], o["note"]) for o in entry["origins"]] == [
+        ("data and runs", "first is no folder 'results' of a project, so their records are not beside it")
+    ]
 
 
 def test_a_distance_that_one_side_lacks_counts_as_none() -> None:

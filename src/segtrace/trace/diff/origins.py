@@ -39,12 +39,22 @@ def origins(old: Side, new: Side, *, names: tuple[str, str]) -> list[Origin]:
                 note=f"no provenance record beside the tables of {', '.join(lacking)}",
             )
         ]
-    compare = Job("compare", names[1])
-    found = [
-        _origin(job, old, new) for job in (*_data(records[0], records[1]), *_runs(records[0], records[1]))
-    ]
-    found.append(Origin(str(compare), tuple(_tables(records[0], records[1]))))
+    found = list(_above(old, new, (records[0], records[1])))
+    found.append(Origin(str(Job("compare", names[1])), tuple(_tables(records[0], records[1]))))
     return [origin for origin in found if origin.changes or origin.note]
+
+
+def _above(
+    old: Side, new: Side, records: tuple[Mapping[str, Any], Mapping[str, Any]]
+) -> Iterator[Origin]:
+    """The jobs that the tables are made from, where both sides have the rest of their project."""
+    for side in (old, new):
+        if side.root is None:
+            note = f"{side.name} is no folder 'results' of a project, so their records are not beside it"
+            yield Origin("data and runs", note=note)
+            return
+    for job in (*_data(*records), *_runs(*records)):
+        yield _origin(job, old, new)
 
 
 def _tables(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
