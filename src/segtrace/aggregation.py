@@ -241,6 +241,41 @@ def _together(entries: Sequence[Entry]) -> Entry:
     )
 
 
+def _found(
+    rows: Sequence[Mapping[str, Any]],
+) -> tuple[
+    dict[tuple[str, int, int, str, int], Mapping[str, Any]], list[tuple[str, int, int]], dict[int, set[str]]
+]:
+    """(rows by method, fold, seed, case and label; runs, in order; fold → cases that any of its runs scored)."""
+    found = {(r["method"], r["fold"], r["seed"], r["case"], r["label"]): r for r in rows}
+    folds: dict[int, set[str]] = {}
+    for _, fold, _, case, _ in found:
+        folds.setdefault(fold, set()).add(case)
+    return found, sorted({key[:3] for key in found}), folds
+
+
+def missing_cases(
+    scores: Iterable[Mapping[str, Any]], *, methods: Sequence[str], labels: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Rows of the ``missing`` table: each case that a run has no prediction or no score of, and so counts as worst.
+
+    The order is that of ``methods``, then fold, seed and case.
+    """
+    found, runs, folds = _found(list(scores))
+    missing = []
+    for method, fold, seed in sorted(runs, key=lambda run: (methods.index(run[0]), *run[1:])):
+        for case in sorted(folds[fold]):
+            of_case = [found.get((method, fold, seed, case, label)) for label in labels]
+            if any(row is None for row in of_case):
+                what = "not in this run's scores"
+            elif any(PREDICTION_MISSING in str(row.get("reason", "")) for row in of_case if row is not None):
+                what = "no prediction"
+            else:
+                continue
+            missing.append({"method": method, "fold": fold, "seed": seed, "case": case, "what": what})
+    return missing
+
+
 def run_values(
     scores: Iterable[Mapping[str, Any]], *, methods: Sequence[str], labels: Sequence[int]
 ) -> RunValues:
@@ -251,11 +286,7 @@ def run_values(
     prediction of it, is given the worst value, and is marked ``missing``.
     """
     rows = list(scores)
-    found = {(r["method"], r["fold"], r["seed"], r["case"], r["label"]): r for r in rows}
-    runs = sorted({key[:3] for key in found})
-    folds: dict[int, set[str]] = {}
-    for key in found:
-        folds.setdefault(key[1], set()).add(key[3])
+    found, runs, folds = _found(rows)
     any_row = {(r["case"], r["label"]): r for r in rows}
     cells: RunValues = {
         (method, label, metric): {}

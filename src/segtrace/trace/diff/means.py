@@ -5,11 +5,13 @@ Differences are paired, new − old, over the cases that both sides have; the po
 happened to be scored. It does not cover what another seed of a training would have given.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from segtrace import signs
 from segtrace.aggregation import (
     DISTANCES,
     METRICS,
@@ -20,8 +22,7 @@ from segtrace.aggregation import (
     paired_matrix,
     statistics,
 )
-from segtrace.intervals import bounds
-from segtrace.paired_tests import holm, least_p, sign_flips
+from segtrace.bootstrap import bounds, grouped
 from segtrace.samples import too_small
 from segtrace.trace.diff.rows import Scores
 
@@ -126,10 +127,9 @@ def judged(found: Sequence[Pairs]) -> list[Mean]:
     Equal means take no part in it: a test by signs is valid given the sizes of the differences, and there is none.
     """
     tested = [pairs for pairs in found if any(pairs.differences)]
-    ps = [sign_flips(pairs.differences) for pairs in tested]
-    corrected = holm(ps)
-    least = holm([least_p(len(pairs.differences)) for pairs in tested])
-    ends = _ends([pairs.differences for pairs in tested])
+    ps, ends = _tested([pairs.differences for pairs in tested])
+    corrected = signs.holm(ps)
+    least = signs.holm([2.0 ** (1 - len(pairs.differences)) for pairs in tested])
     place = {id(pairs): position for position, pairs in enumerate(tested)}
     result = []
     for pairs in found:
@@ -144,19 +144,23 @@ def judged(found: Sequence[Pairs]) -> list[Mean]:
     return result
 
 
-def _ends(differences: Sequence[Sequence[float]]) -> list[tuple[float, float] | None]:
-    """The 95 % interval of the mean of each list; those of as many cases are resampled together."""
-    found: list[tuple[float, float] | None] = [None] * len(differences)
-    lengths: dict[int, list[int]] = {}
-    for position, values in enumerate(differences):
-        lengths.setdefault(len(values), []).append(position)
-    for cases, positions in lengths.items():
-        if cases < 2:
-            continue
-        made = bounds(np.array([differences[position] for position in positions]).T)
-        for column, position in enumerate(positions):
-            found[position] = float(made.bca_low[column]), float(made.bca_high[column])
-    return found
+def _tested(
+    differences: Sequence[Sequence[float]],
+) -> tuple[list[float], list[tuple[float, float] | None]]:
+    """(p of the permutation test, 95 % interval of the mean) of each list; those of as many cases go together."""
+    ps = [1.0] * len(differences)
+    ends: list[tuple[float, float] | None] = [None] * len(differences)
+    # So many draws that the least p there is stays below ALPHA when it is corrected for all.
+    drawn = max(signs.DRAWN, 2 * math.ceil(len(differences) / ALPHA))
+    for cases, positions in grouped({at: len(values) for at, values in enumerate(differences)}).items():
+        columns = np.array([differences[at] for at in positions]).T
+        permuted, _ = signs.permutation(signs.steady(columns), drawn=drawn)
+        made = bounds(columns) if cases > 1 else None
+        for column, at in enumerate(positions):
+            ps[at] = float(permuted[column])
+            if made is not None:
+                ends[at] = float(made.bca_low[column]), float(made.bca_high[column])
+    return ps, ends
 
 
 def _mean(

@@ -44,9 +44,7 @@ def origins(old: Side, new: Side, *, names: tuple[str, str]) -> list[Origin]:
     return [origin for origin in found if origin.changes or origin.note]
 
 
-def _above(
-    old: Side, new: Side, records: tuple[Mapping[str, Any], Mapping[str, Any]]
-) -> Iterator[Origin]:
+def _above(old: Side, new: Side, records: tuple[Mapping[str, Any], Mapping[str, Any]]) -> Iterator[Origin]:
     """The jobs that the tables are made from, where both sides have the rest of their project."""
     for side in (old, new):
         if side.root is None:

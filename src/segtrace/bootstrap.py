@@ -1,4 +1,4 @@
-"""Intervals of a mean over cases: BCa and percentile bootstrap of many columns of values at once.
+"""Intervals of means by the bootstrap, over cases (BCa, percentile), and over trainings and cases.
 
 The arithmetic is this module's own, where SciPy has ``scipy.stats.bootstrap``, for three reasons: all means of an
 experiment and all differences between its methods share one draw of the cases (:mod:`segtrace.resampling`),
@@ -10,9 +10,13 @@ jackknife's acceleration is its skewness over 6 √n, so nothing has to be left 
 """
 
 import math
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from segtrace.resampling import Array, draws, exact
@@ -29,6 +33,9 @@ _COLUMNS = 128
 #: logarithm or exponential, which differs between processors, does not reach a table.
 _STEPS = 2.0**26
 
+Key = TypeVar("Key")
+Group = TypeVar("Group", bound=Hashable)
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -40,6 +47,12 @@ class Bounds:
     percentile_high: Array
 
 
+@lru_cache(maxsize=1)
+def shared_draws(cases: int, samples: int, *, seed: int) -> Array:
+    """:func:`segtrace.resampling.draws`, kept until another number of cases is asked for."""
+    return draws(cases, samples, seed=seed)
+
+
 def bounds(values: Array, *, samples: int = SAMPLES, seed: int = SEED, level: float = LEVEL) -> Bounds:
     """Intervals of the mean of each column of ``values`` (cases, columns), all resampled by the same draws.
 
@@ -49,18 +62,22 @@ def bounds(values: Array, *, samples: int = SAMPLES, seed: int = SEED, level: fl
     cases, columns = values.shape
     if cases < 2:
         raise ValueError(f"{cases} cases have no interval; at least 2 are needed")
-    drawn = draws(cases, samples, seed=seed)
+    drawn = shared_draws(cases, samples, seed=seed)
     found = np.empty((4, columns))
     for start in range(0, columns, _COLUMNS):
         chosen = slice(start, start + _COLUMNS)
         part = exact(values[:, chosen])
         resampled = np.ascontiguousarray(((drawn @ part) / cases).T)
-        found[:, chosen] = _ends(resampled, part, level=level)
+        ends, varied = _ends(resampled, part, level=level)
+        found[:, chosen] = np.where(varied, ends, values[0, chosen])
     return Bounds(*found)
 
 
-def _ends(resampled: Array, values: Array, *, level: float) -> Array:
-    """Ends of BCa and percentile, (4, columns), from the samples' means (columns, samples), which are sorted."""
+def _ends(resampled: Array, values: Array, *, level: float) -> tuple[Array, NDArray[np.bool_]]:
+    """(ends of BCa and percentile (4, columns), whether a column varies) of ``values`` (cases, columns).
+
+    ``resampled`` are the samples' means (columns, samples); they are sorted in place.
+    """
     tail = (1.0 - level) / 2.0
     centre = values.sum(axis=0) / len(values)  # a sum without rounding, like those of the samples
     below = (resampled < centre[:, None]).sum(axis=1) + (resampled <= centre[:, None]).sum(axis=1)
@@ -75,7 +92,7 @@ def _ends(resampled: Array, values: Array, *, level: float) -> Array:
         moved = bias + z
         ends.append(quantiles(resampled, ndtr(bias + moved / (1.0 - accelerated * moved))))
     ends += [quantiles(resampled, np.full(len(centre), share)) for share in (tail, 1.0 - tail)]
-    return np.where(varied, np.array(ends), values[0])
+    return np.array(ends), varied
 
 
 def quantiles(ordered: Array, shares: Array) -> Array:
@@ -86,3 +103,45 @@ def quantiles(ordered: Array, shares: Array) -> Array:
     rows = np.arange(len(ordered))
     low, high = ordered[rows, below], ordered[rows, np.minimum(below + 1, last)]
     return low + (high - low) * (position - below)
+
+
+def nested_bounds(
+    values: Array, folds: Sequence[int], *, samples: int = SAMPLES, seed: int = SEED, level: float = LEVEL
+) -> tuple[Array, Array]:
+    """(low, high), each (columns,): percentile intervals of the mean when both trainings and cases are drawn.
+
+    ``values`` is (cases, runs, columns), NaN where a run does not score a case; ``folds`` names the fold of each
+    run. In every sample the cases are drawn, and of each fold as many of its runs as it has; every drawn run scores
+    the same drawn cases, as the real ones do (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1
+    (2007)). Raises ValueError for fewer than two cases.
+    """
+    cases, _, columns = values.shape
+    if cases < 2:
+        raise ValueError(f"{cases} cases have no interval; at least 2 are needed")
+    scored = ~np.isnan(values)
+    # A case is the mean of its runs: drawn c times, a run adds c times its value over the number of runs.
+    shares = np.where(scored, values, 0.0) / scored.sum(axis=1, keepdims=True)
+    drawn = shared_draws(cases, samples, seed=seed)
+    total = np.zeros((samples, columns))
+    for position, fold in enumerate(sorted(set(folds))):
+        own = [run for run, of_fold in enumerate(folds) if of_fold == fold]
+        rows = scored[:, own].any(axis=(1, 2))
+        runs = draws(len(own), samples, seed=seed + 1 + position)
+        for count, run in zip(runs.T, own, strict=True):
+            total += count[:, None] * (drawn[:, rows] @ exact(shares[:, run])[rows])
+    ordered = np.sort(np.ascontiguousarray((total / cases).T), axis=1)
+    tail = (1.0 - level) / 2.0
+    varied = np.nanmax(values, axis=(0, 1)) > np.nanmin(values, axis=(0, 1))
+    low, high = (
+        np.where(varied, quantiles(ordered, np.full(columns, share)), np.nanmin(values, axis=(0, 1)))
+        for share in (tail, 1.0 - tail)
+    )
+    return low, high
+
+
+def grouped(keys: Mapping[Key, Group]) -> dict[Group, list[Key]]:
+    """Group → its keys, in their order."""
+    found: dict[Group, list[Key]] = {}
+    for key, group in keys.items():
+        found.setdefault(group, []).append(key)
+    return found
