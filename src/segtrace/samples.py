@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 #: Below this many cases a nominal 95 % interval of a mean covers less than 93 %: docs/results/intervals.md.
 FEWEST = 30
 #: Cochran's rule for a skewed population: more cases than this times the squared skewness. Cochran, "Sampling
@@ -12,12 +14,11 @@ PER_SQUARED_SKEWNESS = 25
 
 def skewness(values: Sequence[float]) -> float:
     """Sample skewness, the third central moment over the second to the power 1.5; 0 where all values are equal."""
-    centre = math.fsum(values) / len(values)
-    deviations = [value - centre for value in values]
-    squares = math.fsum(d * d for d in deviations)
+    deviations = np.asarray(values, dtype=np.float64) - math.fsum(values) / len(values)
+    squares = math.fsum((deviations * deviations).tolist())
     if squares == 0.0:
         return 0.0
-    cubes = math.fsum(d * d * d for d in deviations)
+    cubes = math.fsum((deviations * deviations * deviations).tolist())
     return math.sqrt(len(values)) * cubes / (squares * math.sqrt(squares))
 
 

@@ -42,11 +42,11 @@ def _signs(cases: int, drawn: int) -> Array:
     """Assignments of signs, (assignments, cases): half of all, the other half being their opposites, or drawn ones."""
     if cases <= ENUMERATED:
         numbers = np.arange(2 ** (cases - 1), dtype=np.int64)
-        minus = (numbers[:, None] >> np.arange(cases)) & 1
+        minus = (numbers[:, None] >> np.arange(cases)) & 1 == 1
     else:
-        generator = np.random.Generator(np.random.PCG64([SEED, cases, 1]))
-        minus = generator.integers(0, 2, size=(drawn, cases))
-    return (1 - 2 * minus).astype(np.float64)
+        bits = np.random.Generator(np.random.PCG64([SEED, cases, 1])).bytes(math.ceil(drawn * cases / 8))
+        minus = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=drawn * cases) == 1
+    return np.where(minus.reshape(-1, cases), -1.0, 1.0)
 
 
 def _as_great(columns: Array, *, drawn: int = DRAWN) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """Paired comparisons of all methods of an experiment: differences, tests of significance and sizes of effects."""
 
+import gc
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -124,9 +125,13 @@ def _holm(known: Mapping[Pair, float | None]) -> dict[Pair, float | None]:
     """p-values corrected by Holm over the pairs of each label and metric; a pair without one counts for nothing."""
     corrected: dict[Pair, float | None] = dict.fromkeys(known)
     family = {pair: pair[:2] for pair, p in known.items() if p is not None}
-    for chosen in grouped(family).values():
-        values = signs.holm([p for pair in chosen if (p := known[pair]) is not None])
-        corrected.update(zip(chosen, values, strict=True))
+    gc.freeze()  # statsmodels collects garbage in every call, which takes half a second among many objects
+    try:
+        for chosen in grouped(family).values():
+            values = signs.holm([p for pair in chosen if (p := known[pair]) is not None])
+            corrected.update(zip(chosen, values, strict=True))
+    finally:
+        gc.unfreeze()
     return corrected
 
 

@@ -56,11 +56,17 @@ class Side:
         return record.read(found.with_name(output.name)) if found is not None else None
 
     def _get(self, path: Path, target: Path) -> None:
-        """Take a file of the revision out of DVC's cache; where it is not there, note what to do."""
+        """Take a file of the revision out of DVC's cache; where it is not there, note what to do.
+
+        Where one file of an output folder is not to be had, no other one of it is asked for: each try takes a second.
+        """
+        folder = path.parts[0]
         try:
+            if any(Path(known).parts[0] == folder for known in self.lacking):
+                raise SegtraceError(f"{folder} is not in DVC's cache")
             _dvc_get(path, revision=self.revision, target=target)
         except SegtraceError:
-            self.lacking[str(path)] = _remedy(path.parts[0], self)
+            self.lacking[str(path)] = _remedy(folder, self)
 
 
 def resolve(word: str, *, experiment: str | None, scratch: Path) -> Side:
