@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -197,6 +198,17 @@ def test_five_cases_are_too_few_however_far_they_move(capsys: pytest.CaptureFixt
     found = by_cell(asked(capsys, "a", "b", "--metrics", "dice"))
     assert {mean["verdict"] for mean in found.values()} == {"too few cases to tell"}
     assert cli.main(["diff", "a", "b", "--fail-on-change"]) == 0
+
+
+def test_cases_that_do_not_differ_tell_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    write(Path("a/results/toy"), table(plain, methods=["alpha"], labels=[1]))
+    moved = table(lambda m, c, k: plain(m, c, k) + 0.2 * (c < "c04"), methods=["alpha"], labels=[1])
+    write(Path("b/results/toy"), moved)
+    mean = by_cell(asked(capsys, "a", "b", "--metrics", "dice"))["alpha", "organ", "dice"]
+    assert (mean["cases"], mean["differ"], mean["verdict"]) == (12, 4, "too few cases to tell")
+    assert mean["p"] == pytest.approx(2 / 2**4)
+    cli.main(["diff", "a", "b"])
+    assert "too few cases to tell (4 differ)" in capsys.readouterr().out
 
 
 def test_what_came_and_went_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -417,19 +429,34 @@ def test_what_is_no_side_says_what_to_give(capsys: pytest.CaptureFixture[str]) -
     assert "'nowhere' is neither a folder nor a revision" in capsys.readouterr().err
 
 
-def test_results_in_dvcs_cache_are_had_through_dvc(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_what_git_does_not_have_is_had_through_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tools.call("git", "init", "--quiet")
-    tools.call("dvc", "init", "--quiet")
+    files.write_text(Path(".dvc/config"), "")
+    files.write_text(Path(".dvc/.gitignore"), "/tmp\n/cache\n")
     write(Path("results/toy"), table(plain))
-    tools.call("dvc", "add", "--quiet", "results")
+    record(Path("scores/run/last.csv"), phase="score", environment="then")
+    tools.call("dvc", "add", "--quiet", "results", "scores")
     commit("one")
+    record(Path("scores/run/last.csv"), phase="score", environment="now")
     write(Path("results/toy"), table(lambda m, c, k: plain(m, c, k) / 2))
     before = state()
-    found = asked(capsys, "HEAD", "--metrics", "dice")
-    assert {mean["verdict"] for mean in found["experiments"][0]["means"]} == {"more than chance"}
-    assert state() == before
+    side = sides.resolve("HEAD", experiment="toy", scratch=tmp_path / "first")
+    assert {item["dice"] for item in rows.read(side.folders["toy"]).rows} == {
+        item["dice"] for item in table(plain)
+    }
+    found = side.record(Path("scores/run/last.csv"))
+    assert found is not None
+    assert found["environment"] == "then"
+    assert state() == {**before, **{k: v for k, v in state().items() if k.startswith("first/")}}
+
     shutil.rmtree(".dvc/cache")
+    lost = Path("scores/run/best.csv.prov.json")
+    assert side.file(lost) is None
+    assert re.fullmatch(
+        r"'git worktree add ../\w{12} \w{12}', there 'dvc pull scores' .*", side.lacking[str(lost)]
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(sides, "_dvc_get", lambda *words, **options: pytest.fail("asked again"))
+        assert side.file(lost.with_name("val.csv.prov.json")) is None
     with pytest.raises(SegtraceError, match=r"(?s)git has no results .* DVC gives none: 'git worktree add"):
-        sides.resolve("HEAD", experiment=None, scratch=tmp_path / "scratch")
+        sides.resolve("HEAD", experiment=None, scratch=tmp_path / "second")

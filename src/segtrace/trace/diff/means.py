@@ -60,6 +60,8 @@ class Mean:
     old: float
     new: float
     cases: int
+    differ: int
+    """Cases whose difference is not 0: those alone can tell anything."""
     left_out: int
     difference: float | None
     low: float | None
@@ -126,10 +128,10 @@ def judged(found: Sequence[Pairs]) -> list[Mean]:
 
     Equal means take no part in it: a test by signs is valid given the sizes of the differences, and there is none.
     """
-    tested = [pairs for pairs in found if any(pairs.differences)]
+    tested = [pairs for pairs in found if _differ(pairs)]
     ps, ends = _tested([pairs.differences for pairs in tested])
     corrected = signs.holm(ps)
-    least = signs.holm([2.0 ** (1 - len(pairs.differences)) for pairs in tested])
+    least = signs.holm([2.0 ** (1 - _differ(pairs)) for pairs in tested])
     place = {id(pairs): position for position, pairs in enumerate(tested)}
     result = []
     for pairs in found:
@@ -138,7 +140,7 @@ def judged(found: Sequence[Pairs]) -> list[Mean]:
             result.append(_mean(pairs, EQUAL if pairs.differences else FEW))
             continue
         verdict = MORE if corrected[at] <= ALPHA else CHANCE
-        if least[at] > ALPHA:  # not even if all cases had moved one way
+        if least[at] > ALPHA:  # not even if all that differ had moved one way
             verdict = FEW
         result.append(_mean(pairs, verdict, p=ps[at], p_holm=corrected[at], ends=ends[at]))
     return result
@@ -163,6 +165,12 @@ def _tested(
     return ps, ends
 
 
+def _differ(pairs: Pairs) -> int:
+    return (
+        int(np.count_nonzero(signs.steady(np.array(pairs.differences)[:, None]))) if pairs.differences else 0
+    )
+
+
 def _mean(
     pairs: Pairs,
     verdict: str,
@@ -183,6 +191,7 @@ def _mean(
         old=pairs.old,
         new=pairs.new,
         cases=len(values),
+        differ=_differ(pairs),
         left_out=pairs.left_out,
         difference=difference,
         low=ends[0] if ends else (0.0 if verdict == EQUAL else None),

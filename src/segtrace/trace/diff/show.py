@@ -105,7 +105,7 @@ def words(mean: Mapping[str, Any]) -> str:
     if mean["verdict"] == EQUAL:
         return "no change (equal in every case)"
     if mean["verdict"] == FEW:
-        return FEW
+        return FEW + (f" ({mean['differ']} differ)" if mean["differ"] < mean["cases"] else "")
     better = {"old": ", worse", "new": ", better", "neither": ""}[mean["better"]]
     corrected = f"p {_p(mean['p'])}, corrected {_p(mean['p_holm'])}"
     return f"{MORE} ({corrected}){better}" if mean["verdict"] == MORE else f"{CHANCE} ({corrected})"
