@@ -20,12 +20,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from segtrace.resampling import Array, draws, exact
-from segtrace.samples import skewness
+from segtrace.samples import SAMPLES, SEED, skewness
 
-#: Bootstrap samples behind every interval.
-SAMPLES = 10_000
-#: Seed of the cases' draws.
-SEED = 0
 LEVEL = 0.95
 #: Columns that are resampled together: what bounds the memory.
 _COLUMNS = 128

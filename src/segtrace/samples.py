@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+#: Bootstrap samples of the cases that intervals and ranks are from, and the seed of their draws.
+SAMPLES = 10_000
+SEED = 0
 #: Below this many cases a nominal 95 % interval of a mean covers less than 93 %: docs/results/intervals.md.
 FEWEST = 30
 #: Cochran's rule for a skewed population: more cases than this times the squared skewness. Cochran, "Sampling

@@ -5,6 +5,7 @@ kept here, no sentence of a paper.
 """
 
 import re
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -55,6 +56,10 @@ def parts(printed: str) -> tuple[str, str, float]:
     return match["value"], match["spread"] or "", FACTORS[match["unit"] or ""]
 
 
+#: The cost that is counted in trained weights.
+COUNTED = "parameters"
+
+
 class Column(Model):
     """One column of a published table."""
 
@@ -94,8 +99,11 @@ class Row(Model):
     def value(self, index: int, column: Column) -> tuple[float | None, float | None]:
         """Value and spread of the cell at ``index``, which is of ``column``, in this project's units."""
         value, spread, factor = parts(self.cells[index])
-        scale = factor * column.scale
-        return (float(value) * scale if value else None), (float(spread) * abs(scale) if spread else None)
+        scale = Fraction(factor) * Fraction(str(column.scale))  # exact: 83.68 % are 0.8368
+        return (
+            float(Fraction(value) * scale) if value else None,
+            float(Fraction(spread) * abs(scale)) if spread else None,
+        )
 
 
 class Convention(Model):
@@ -107,9 +115,13 @@ class Convention(Model):
     grid: Literal["native", "prepared", "unknown"] = "native"
     role: Literal["test", "val", "unknown"] = "test"
     checkpoint: Literal["last", "best_val", "unknown"] = "last"
+    hd95: Literal["mm", "voxel", "unknown"] = "mm"
+    """The unit that distances were computed in, whatever the heading says."""
     spread: Literal["sd over cases", "sd over folds", "sd over cases and labels", "none", "unknown"] = "none"
     seeds: Annotated[int, Field(ge=1)] | None = 1
     """Trainings behind a number; None where the paper does not say."""
+    cases: Annotated[int, Field(ge=1)] | None = None
+    """Cases that a number is over, all folds together; None where the paper does not say."""
     notes: list[str] = []
 
 
@@ -128,6 +140,12 @@ class Published(Model):
     errata: list[str] = []
     """What is wrong or contradictory in the print, with the figures."""
     notes: list[str] = []
+
+    @property
+    def counts_parameters(self) -> bool:
+        """Whether a count of parameters is printed for a method that this project has."""
+        wanted = [index for index, column in enumerate(self.columns) if column.metric == COUNTED]
+        return any(row.method and row.cells[index] for row in self.rows for index in wanted)
 
     @model_validator(mode="after")
     def _rectangular(self) -> "Published":
