@@ -337,11 +337,12 @@ def test_records_say_why(capsys: pytest.CaptureFixture[str]) -> None:
     found = {o["job"]: o for o in asked(capsys, "a", "b")["experiments"][0]["origins"]}
     assert {job: [c["what"] for c in o["changes"]] for job, o in found.items()} == {
         "index toy": ["inputs.raw: digest"],
-        "validate toy/r": [],
+        "records that a lacks": [],
+        "records that b lacks": [],
         "split toy/p": ["environment: envs/requirements.lock"],
         "train toy/r/p/beta/smoke/fold-0_seed-0": ["configuration: training.learning_rate"],
     }
-    assert found["validate toy/r"]["note"] == "no record to be had of a; b"
+    assert found["records that a lacks"]["note"].startswith("of data/prepared: not there; snakemake")
     cli.main(["diff", "a", "b"])
     assert "configuration: training.learning_rate: 0.1 -> 0.2" in capsys.readouterr().out
 
@@ -452,11 +453,12 @@ def test_what_git_does_not_have_is_had_through_dvc(tmp_path: Path, monkeypatch: 
     shutil.rmtree(".dvc/cache")
     lost = Path("scores/run/best.csv.prov.json")
     assert side.file(lost) is None
-    assert re.fullmatch(
-        r"'git worktree add ../\w{12} \w{12}', there 'dvc pull scores' .*", side.lacking[str(lost)]
-    )
+    told = r"of scores: neither in git nor in DVC's cache; 'git worktree add ../\w{12} \w{12}', there 'dvc pull scores'"
+    assert re.match(told, side.remedy([lost]))
     with monkeypatch.context() as patched:
         patched.setattr(sides, "_dvc_get", lambda *words, **options: pytest.fail("asked again"))
         assert side.file(lost.with_name("val.csv.prov.json")) is None
-    with pytest.raises(SegtraceError, match=r"(?s)git has no results .* DVC gives none: 'git worktree add"):
+    with pytest.raises(
+        SegtraceError, match=r"no results to be had of results: neither in git nor in DVC's cache"
+    ):
         sides.resolve("HEAD", experiment=None, scratch=tmp_path / "second")

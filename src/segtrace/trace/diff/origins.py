@@ -51,8 +51,18 @@ def _above(old: Side, new: Side, records: tuple[Mapping[str, Any], Mapping[str, 
             note = f"{side.name} is no folder 'results' of a project, so their records are not beside it"
             yield Origin("data and runs", note=note)
             return
+    lacking: dict[str, list[Path]] = {}
     for job in (*_data(*records), *_runs(*records)):
-        yield _origin(job, old, new)
+        output: Path = jobs.outputs(job)[-1 if job.phase == "train" else 0]
+        then, now = old.record(output), new.record(output)
+        for side, found in ((old, then), (new, now)):
+            if found is None:
+                lacking.setdefault(side.name, []).append(output)
+        if then is not None and now is not None:
+            yield _origin(job, then, now)
+    for side in (old, new):
+        if side.name in lacking:
+            yield Origin(f"records that {side.name} lacks", note=side.remedy(lacking[side.name]))
 
 
 def _tables(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
@@ -88,21 +98,10 @@ def _runs(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Job]:
     return [job for of_method in chosen.values() for job in of_method]
 
 
-def _origin(job: Job, old: Side, new: Side) -> Origin:
-    output: Path = jobs.outputs(job)[-1 if job.phase == "train" else 0]
-    records = old.record(output), new.record(output)
-    if records[0] is None or records[1] is None:
-        lacking = [
-            f"{side.name}{f' ({side.lacking[key]})' if (key := str(jobs.record_of(output))) in side.lacking else ''}"
-            for side, found in zip((old, new), records, strict=True)
-            if found is None
-        ]
-        return Origin(str(job), note=f"no record to be had of {'; '.join(lacking)}")
-    return Origin(
-        str(job),
-        tuple(
-            Change(f"{part.name}: {change.what}", change.recorded, change.now)
-            for part in changes.between(records[0], records[1])
-            for change in part.changes
-        ),
-    )
+def _origin(job: Job, then: Mapping[str, Any], now: Mapping[str, Any]) -> Origin:
+    found = [
+        Change(f"{part.name}: {change.what}", change.recorded, change.now)
+        for part in changes.between(then, now)
+        for change in part.changes
+    ]
+    return Origin(str(job), tuple(found))

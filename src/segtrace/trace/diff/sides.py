@@ -5,6 +5,7 @@ out of git, or out of DVC's cache, into a folder of their own: the workspace is 
 """
 
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ class Side:
     """The commit, in full, where the side is a revision."""
     one: bool = False
     """Whether the folder of one experiment's tables was given: it may be compared with one of another name."""
-    lacking: dict[str, str] = field(default_factory=dict)
-    """File → what to do to have it, for files that were asked for and could not be had."""
+    lost: set[str] = field(default_factory=set)
+    """Output folders of which a file was asked for and could not be had."""
 
     def file(self, path: Path) -> Path | None:
         """The file that is ``path`` in a project; None where this side does not have it."""
@@ -46,7 +47,7 @@ class Side:
         if self.root is None:
             return None
         found = self.root / path
-        if not found.is_file() and self.revision and str(path) not in self.lacking:
+        if not found.is_file() and self.revision:
             self._get(path, found)
         return found if found.is_file() else None
 
@@ -56,17 +57,33 @@ class Side:
         return record.read(found.with_name(output.name)) if found is not None else None
 
     def _get(self, path: Path, target: Path) -> None:
-        """Take a file of the revision out of DVC's cache; where it is not there, note what to do.
+        """Take a file of the revision out of DVC's cache, if it is there.
 
         Where one file of an output folder is not to be had, no other one of it is asked for: each try takes a second.
         """
-        folder = path.parts[0]
+        folder = _output(path)
+        if folder in self.lost:
+            return
         try:
-            if any(Path(known).parts[0] == folder for known in self.lacking):
-                raise SegtraceError(f"{folder} is not in DVC's cache")
             _dvc_get(path, revision=self.revision, target=target)
         except SegtraceError:
-            self.lacking[str(path)] = _remedy(folder, self)
+            self.lost.add(folder)
+
+    def remedy(self, paths: Iterable[Path]) -> str:
+        """What to do to have files that this side lacks."""
+        folders = " ".join(sorted({_output(path) for path in paths}))
+        if not self.revision:
+            return f"of {folders}: not there; snakemake, or 'dvc pull' and 'segtrace sync', in that folder brings them"
+        short = self.revision[:12]
+        return (
+            f"of {folders}: neither in git nor in DVC's cache; 'git worktree add ../{short} {short}', there "
+            f"'dvc pull {folders}' (or snakemake, which makes them anew), and compare with that folder"
+        )
+
+
+def _output(path: Path) -> str:
+    """The folder that a stage owns whole, of a file in it."""
+    return "/".join(path.parts[: 2 if path.parts[0] == "data" else 1])
 
 
 def resolve(word: str, *, experiment: str | None, scratch: Path) -> Side:
@@ -144,8 +161,7 @@ def _revision(word: str, scratch: Path) -> Side:
             _dvc_get(layout.RESULTS, revision=commit, target=results)
         except SegtraceError as error:
             raise SegtraceError(
-                f"{word} ({commit[:12]}): git has no results of this revision, and DVC gives none: "
-                f"{_remedy(layout.RESULTS.name, side)}\n{error}"
+                f"{word} ({commit[:12]}): no results to be had {side.remedy([layout.RESULTS])}\n{error}"
             ) from None
         side.folders = _experiments(results)
     if not side.folders:
@@ -171,11 +187,3 @@ def _dvc_get(path: Path, *, revision: str, target: Path) -> None:
         raise SegtraceError("this is no DVC repository")
     target.parent.mkdir(parents=True, exist_ok=True)
     tools.call("dvc", "get", "--quiet", "--rev", revision, "--out", str(target), ".", str(path))
-
-
-def _remedy(folder: str, side: Side) -> str:
-    """How to have what neither git nor DVC's cache gives of a revision."""
-    return (
-        f"'git worktree add ../{side.revision[:12]} {side.revision[:12]}', there 'dvc pull {folder}' (or snakemake, which "
-        f"makes them anew), and compare with that folder"
-    )
