@@ -13,9 +13,9 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segtrace import samples
+from segtrace import bootstrap, resampling, samples
 from segtrace.aggregation import Entry, cells_of
-from segtrace.compare import intervals, resampling
+from segtrace.compare import intervals
 
 LABELS = {0: "mean", 1: "lesion"}
 
@@ -52,11 +52,11 @@ def rows_of(runs):
 @pytest.mark.parametrize(("cases", "failures"), [(2, 0.0), (7, 0.0), (30, 0.2), (97, 0.03)])
 def test_bounds_are_those_of_scipy_for_the_same_distribution(cases, failures, monkeypatch):
     values = resampling.exact(dice_like(cases, 6, failures=failures))
-    rounded = intervals.bounds(values, samples=2000, seed=3)
+    rounded = bootstrap.bounds(values, samples=2000, seed=3)
     monkeypatch.setattr(
-        intervals, "_STEPS", 2.0**44
+        bootstrap, "_STEPS", 2.0**44
     )  # what is rounded for equal bytes stands as SciPy has it
-    found = intervals.bounds(values, samples=2000, seed=3)
+    found = bootstrap.bounds(values, samples=2000, seed=3)
     assert np.allclose(astuple(found), astuple(rounded), rtol=0, atol=1e-10)
     distribution = resampling.means(resampling.draws(cases, 2000, seed=3), values)
     for column in range(6):
@@ -90,7 +90,7 @@ def test_skewness_is_that_of_scipy():
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=40), st.floats(0, 1))
 def test_quantiles_are_those_of_numpy(values, share):
     ordered = np.sort(np.array(values))[None]
-    found = intervals.quantiles(ordered, np.array([share]))[0]
+    found = bootstrap.quantiles(ordered, np.array([share]))[0]
     assert found == pytest.approx(np.quantile(ordered[0], share), abs=1e-6)
     assert ordered[0, 0] <= found <= ordered[0, -1]
 
@@ -100,14 +100,14 @@ def test_quantiles_are_those_of_numpy(values, share):
 
 def test_percentile_interval_of_two_cases_by_hand():
     # The mean of two draws of 0 and 1 is 0, ½ or 1 with chances ¼, ½, ¼: the ends are 0 and 1.
-    found = intervals.bounds(np.array([[0.0], [1.0]]))
+    found = bootstrap.bounds(np.array([[0.0], [1.0]]))
     assert [float(end[0]) for end in astuple(found)] == [0.0, 1.0, 0.0, 1.0]
-    middle = intervals.bounds(np.array([[0.0], [1.0]]), level=0.4)
+    middle = bootstrap.bounds(np.array([[0.0], [1.0]]), level=0.4)
     assert [float(end[0]) for end in astuple(middle)] == [0.5, 0.5, 0.5, 0.5]
 
 
 def test_equal_values_are_a_point_and_no_nan():
-    found = intervals.bounds(np.array([[0.1, 0.3], [0.1, 0.4], [0.1, 0.5]]))
+    found = bootstrap.bounds(np.array([[0.1, 0.3], [0.1, 0.4], [0.1, 0.5]]))
     assert all(float(end[0]) == 0.1 for end in astuple(found))
     assert found.bca_low[1] < 0.4 < found.bca_high[1]
     row = rows_of(runs_of([[0.7] * 40, [0.7] * 40]))
@@ -124,9 +124,9 @@ def test_one_case_or_none_has_no_interval_and_a_note():
         assert (none["mean"], none["low"], none["cases"]) == (None, None, 0)
         assert none["note"].startswith("No case has a value.")
     with pytest.raises(ValueError, match="1 cases have no interval"):
-        intervals.bounds(np.array([[0.7]]))
+        bootstrap.bounds(np.array([[0.7]]))
     with pytest.raises(ValueError, match="1 cases have no interval"):
-        intervals.nested_bounds(np.array([[[0.7]]]), [0])
+        bootstrap.nested_bounds(np.array([[[0.7]]]), [0])
 
 
 def test_undefined_cases_are_left_out_of_a_cells_interval():
@@ -170,7 +170,7 @@ def test_hierarchical_by_a_plain_loop_over_folds_and_runs():
     values = np.array(
         [[[table[c, r]] if runs[r][0] == folds[c] else [np.nan] for r in range(4)] for c in range(7)]
     )
-    low, high = intervals.nested_bounds(values, [fold for fold, _ in runs], samples=500, seed=1)
+    low, high = bootstrap.nested_bounds(values, [fold for fold, _ in runs], samples=500, seed=1)
     cases = resampling.draws(7, 500, seed=1)
     trained = np.hstack([resampling.draws(2, 500, seed=2), resampling.draws(2, 500, seed=3)])
     means = [
@@ -198,8 +198,8 @@ def test_a_run_without_a_value_leaves_the_cases_mean_as_it_is():
 @given(st.lists(st.integers(0, 64), min_size=2, max_size=20), st.integers(-6, 6), st.integers(-3, 3))
 def test_intervals_move_and_stretch_with_the_values(values, power, shift):
     column, scale = np.array(values)[:, None] / 64, 2.0**power  # so that nothing is rounded
-    ends = astuple(intervals.bounds(column, samples=500))
-    moved = astuple(intervals.bounds(column * scale + shift, samples=500))
+    ends = astuple(bootstrap.bounds(column, samples=500))
+    moved = astuple(bootstrap.bounds(column * scale + shift, samples=500))
     assert np.allclose(np.array(ends) * scale + shift, moved, rtol=0, atol=1e-8 * scale)
     assert ends[0][0] <= column.mean() <= ends[1][0]
 
@@ -208,28 +208,28 @@ def test_intervals_move_and_stretch_with_the_values(values, power, shift):
 @given(st.integers(2, 60), st.integers(0, 1000))
 def test_the_sign_of_the_values_turns_the_interval_around(cases, seed):
     values = dice_like(cases, 3, seed=seed)
-    found, turned = intervals.bounds(values, samples=400), intervals.bounds(-values, samples=400)
+    found, turned = bootstrap.bounds(values, samples=400), bootstrap.bounds(-values, samples=400)
     assert np.allclose(found.bca_low, -turned.bca_high, rtol=0, atol=1e-9)
     assert np.allclose(found.percentile_high, -turned.percentile_low, rtol=0, atol=1e-9)
 
 
 def test_a_column_does_not_depend_on_its_neighbours():
     values = dice_like(50, 200)
-    together = intervals.bounds(values)
-    alone = intervals.bounds(values[:, 150:151])
+    together = bootstrap.bounds(values)
+    alone = bootstrap.bounds(values[:, 150:151])
     assert [float(end[150]) for end in astuple(together)] == [float(end[0]) for end in astuple(alone)]
-    scaled = intervals.bounds(np.hstack([values[:, 150:151], 1e6 * values[:, :1]]))
+    scaled = bootstrap.bounds(np.hstack([values[:, 150:151], 1e6 * values[:, :1]]))
     assert float(scaled.bca_low[0]) == float(alone.bca_low[0])
 
 
 def test_bytes_are_the_same_whatever_the_threads():
     code = (
-        "import numpy as np, hashlib\nfrom dataclasses import astuple\nfrom segtrace.compare import intervals\n"
+        "import numpy as np, hashlib\nfrom dataclasses import astuple\nfrom segtrace import bootstrap\n"
         "values = np.random.default_rng(0).beta(8, 1.5, (300, 40))\n"
-        "ends = np.array(astuple(intervals.bounds(values)))\n"
+        "ends = np.array(astuple(bootstrap.bounds(values)))\n"
         "print(hashlib.sha256(ends.tobytes()).hexdigest())"
     )
-    source, printed = str(Path(intervals.__file__).parents[2]), []
+    source, printed = str(Path(bootstrap.__file__).parents[1]), []
     for threads in ("1", "2"):
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         environment = os.environ | dict.fromkeys(names, threads) | {"PYTHONPATH": source}
@@ -259,7 +259,7 @@ def test_small_and_skewed_samples_are_told():
 def covered(draw, centre, cases, *, repetitions=2500):
     """(share of BCa intervals that hold the true mean, share of samples in which the warning fires)."""
     values = draw(np.random.default_rng([7, cases]), (cases, repetitions))
-    found = intervals.bounds(values, samples=2000)
+    found = bootstrap.bounds(values, samples=2000)
     held = (found.bca_low <= centre) & (centre <= found.bca_high)
     told = [bool(samples.too_small(column)) for column in values.T.tolist()]
     return float(held.mean()), float(np.mean(told))

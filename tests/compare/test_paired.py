@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from segtrace import tables
+from segtrace import bootstrap, signs, tables
 from segtrace.aggregation import CaseValue, paired_matrix
-from segtrace.compare import intervals, paired, signs
+from segtrace.compare import paired
 
 
 def cells_of(label=1, metric="dice", **methods):
@@ -222,7 +222,7 @@ def test_holm_is_that_of_statsmodels_over_the_pairs_of_a_label_and_metric():
 def test_bounds_of_a_difference_are_those_of_its_mean():
     cells, methods = cells_of_methods(2)
     values = paired_matrix(cells, methods=methods, label=1, metric="dice")[1]
-    low, high, *_ = astuple(intervals.bounds((values[:, 0] - values[:, 1])[:, None]))
+    low, high, *_ = astuple(bootstrap.bounds((values[:, 0] - values[:, 1])[:, None]))
     row = rows_of(cells, methods)["dice", "m0", "m1"]
     assert (row["low"], row["high"]) == (low[0], high[0])
 

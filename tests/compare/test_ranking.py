@@ -11,9 +11,9 @@ from hypothesis.extra import numpy as arrays
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from segtrace import ranks, tables
+from segtrace import ranks, resampling, tables
 from segtrace.aggregation import CaseValue
-from segtrace.compare import ranking, resampling, signed_ranks
+from segtrace.compare import ranking, signed_ranks
 from segtrace.compare.ranking import Resampled, of_samples, ranked
 
 SCHEMES = list(ranks.SCHEMES)

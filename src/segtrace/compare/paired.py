@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from segtrace import signs
 from segtrace.aggregation import (
     DISTANCES,
     METRICS,
@@ -17,9 +18,8 @@ from segtrace.aggregation import (
     mean,
     value_matrix,
 )
-from segtrace.compare import signs
-from segtrace.compare.intervals import bounds, grouped
-from segtrace.compare.resampling import Array
+from segtrace.bootstrap import bounds, grouped
+from segtrace.resampling import Array
 from segtrace.samples import too_small
 
 #: A p-value up to this counts as significant.
@@ -35,7 +35,7 @@ def rows(
 
     ``cells`` is from :func:`segtrace.aggregation.cells_of`; ``labels`` names labels, 0 among them. Differences are
     first − second on the cases that :func:`segtrace.aggregation.comparable` keeps. Permutation test and Wilcoxon's
-    are in :mod:`segtrace.compare.signs`; p-values are corrected over the pairs of a label and metric by Holm's
+    are in :mod:`segtrace.signs`; p-values are corrected over the pairs of a label and metric by Holm's
     method (Scandinavian Journal of Statistics 6 (1979)).
     """
     differences: dict[Pair, Array] = {}
@@ -123,15 +123,13 @@ def compared(columns: Array, *, better: Sequence[int]) -> list[dict[str, Any]]:
 
 def _holm(known: Mapping[Pair, float | None]) -> dict[Pair, float | None]:
     """p-values corrected by Holm over the pairs of each label and metric; a pair without one counts for nothing."""
-    from statsmodels.stats.multitest import multipletests
-
     corrected: dict[Pair, float | None] = dict.fromkeys(known)
     family = {pair: pair[:2] for pair, p in known.items() if p is not None}
     gc.freeze()  # statsmodels collects garbage in every call, which takes half a second among many objects
     try:
         for chosen in grouped(family).values():
-            values = multipletests([known[pair] for pair in chosen], method="holm")[1]
-            corrected.update(zip(chosen, map(float, values), strict=True))
+            values = signs.holm([p for pair in chosen if (p := known[pair]) is not None])
+            corrected.update(zip(chosen, values, strict=True))
     finally:
         gc.unfreeze()
     return corrected

@@ -4,7 +4,7 @@ How ranks follow from values is in :mod:`segtrace.ranks`. Wiesenfarth et al. (Sc
 ranking by resampling its cases: a method that is first in most samples is first for a reason, and Kendall's tau
 says how alike the rankings of the samples are to that of all cases.
 
-All schemes, labels and metrics share the draws of :mod:`segtrace.compare.resampling`. Everything that is compared
+All schemes, labels and metrics share the draws of :mod:`segtrace.resampling`. Everything that is compared
 or summed is a whole number, or exact, so ranks do not depend on the machine.
 """
 
@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segtrace import ranks
+from segtrace import ranks, resampling
 from segtrace.aggregation import CaseValue, Cell, paired_matrix
-from segtrace.compare import resampling, signed_ranks
+from segtrace.compare import signed_ranks
 from segtrace.ranks import ALPHA, Array
 from segtrace.samples import FEWEST, SAMPLES, SEED
 

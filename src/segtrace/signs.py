@@ -7,12 +7,13 @@ is the same bytes on every machine.
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segtrace.compare.resampling import MANTISSA, Array
+from segtrace.resampling import MANTISSA, Array
 
 #: Up to so many differences that are not 0, all 2ⁿ assignments of signs are enumerated.
 ENUMERATED = 16
@@ -37,36 +38,35 @@ def steady(differences: Array) -> Array:
 
 
 @lru_cache(maxsize=2)
-def _signs(cases: int) -> Array:
+def _signs(cases: int, drawn: int) -> Array:
     """Assignments of signs, (assignments, cases): half of all, the other half being their opposites, or drawn ones."""
     if cases <= ENUMERATED:
         numbers = np.arange(2 ** (cases - 1), dtype=np.int64)
         minus = (numbers[:, None] >> np.arange(cases)) & 1 == 1
     else:
-        bits = np.random.Generator(np.random.PCG64([SEED, cases, 1])).bytes(math.ceil(DRAWN * cases / 8))
-        drawn = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=DRAWN * cases)
-        minus = drawn.reshape(DRAWN, cases) == 1
-    return np.where(minus, -1.0, 1.0)
+        bits = np.random.Generator(np.random.PCG64([SEED, cases, 1])).bytes(math.ceil(drawn * cases / 8))
+        minus = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=drawn * cases) == 1
+    return np.where(minus.reshape(-1, cases), -1.0, 1.0)
 
 
-def _as_great(columns: Array) -> NDArray[np.int64]:
+def _as_great(columns: Array, *, drawn: int = DRAWN) -> NDArray[np.int64]:
     """How many assignments of signs give a sum of ``columns`` (cases, columns) as far from 0 as the one observed."""
     found = np.empty(columns.shape[1], dtype=np.int64)
     for start in range(0, columns.shape[1], _COLUMNS):
         part = columns[:, start : start + _COLUMNS]
-        sums = np.abs(_signs(len(part)) @ part)
+        sums = np.abs(_signs(len(part), drawn) @ part)
         # Sums that differ by no more than what the terms were rounded by are equal.
         step = np.ldexp(1.0, np.frexp(np.abs(part).max(axis=0))[1] - _DIGITS)
         found[start : start + _COLUMNS] = (sums >= np.abs(part.sum(axis=0)) - len(part) * step).sum(axis=0)
     return found
 
 
-def permutation(columns: Array) -> tuple[Array, list[str]]:
+def permutation(columns: Array, *, drawn: int = DRAWN) -> tuple[Array, list[str]]:
     """(two-sided p (columns,), how each was found) of ``columns`` (cases, columns), rounded by :func:`steady`.
 
-    ``exact`` enumerates all assignments of signs of the differences that are not 0; ``drawn`` draws 10,000, of
-    which p is (1 + as great) / (1 + drawn), never 0 (Phipson and Smyth, "Permutation p-values should never be
-    zero", Statistical Applications in Genetics and Molecular Biology 9 (2010)).
+    ``exact`` enumerates all assignments of signs of the differences that are not 0; ``drawn`` draws as many as the
+    argument says, of which p is (1 + as great) / (1 + drawn), never 0 (Phipson and Smyth, "Permutation p-values
+    should never be zero", Statistical Applications in Genetics and Molecular Biology 9 (2010)).
     """
     apart = np.count_nonzero(columns, axis=0)
     few = apart <= ENUMERATED
@@ -76,7 +76,7 @@ def permutation(columns: Array) -> tuple[Array, list[str]]:
         kept = np.array([columns[columns[:, column] != 0.0, column] for column in chosen]).T
         p[chosen] = _as_great(kept) / 2.0 ** (count - 1)
     if not few.all():
-        p[~few] = (1.0 + _as_great(columns[:, ~few])) / (1.0 + DRAWN)
+        p[~few] = (1.0 + _as_great(columns[:, ~few], drawn=drawn)) / (1.0 + drawn)
     return p, ["exact" if enumerated else "drawn" for enumerated in few]
 
 
@@ -120,3 +120,10 @@ def ranked(columns: Array) -> Array:
     magnitudes = np.where(columns == 0.0, np.nan, np.abs(columns))
     ranks = stats.rankdata(magnitudes, axis=0, nan_policy="omit")
     return np.where(columns == 0.0, 0.0, np.sign(columns) * ranks)
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """p-values corrected for their number by Holm's method (Scandinavian Journal of Statistics 6 (1979))."""
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(ps, method="holm")[1]] if ps else []
