@@ -233,12 +233,12 @@ def _together(entries: Sequence[Entry]) -> Entry:
     """The mean of what is known of ``entries``, and whether any stands for something unknown."""
     if len(entries) == 1:
         return entries[0]
-    known = [entry.value for entry in entries if entry.value is not None]
-    return Entry(
-        mean(known) if known else None,
-        as_worst=any(entry.as_worst for entry in entries),
-        missing=any(entry.missing for entry in entries),
-    )
+    known, as_worst, missing = [], False, False
+    for entry in entries:
+        if entry.value is not None:
+            known.append(entry.value)
+        as_worst, missing = as_worst or entry.as_worst, missing or entry.missing
+    return Entry(mean(known) if known else None, as_worst, missing)
 
 
 def _found(

@@ -297,7 +297,7 @@ def test_same_scores_give_the_same_bytes(project):
         path.unlink()
     assert main(["compare", "toy"]) == 0
     again = outputs()
-    for name in ("summary.csv", "per_case.csv"):
+    for name in ("summary.csv", "per_case.csv", "intervals.csv", "tests.csv", "missing.csv"):
         assert again[name] == first[name]
 
 
@@ -350,3 +350,37 @@ def test_damaged_scores_are_named(project):
     run = layout.parse_run("toy/r/p/a/smoke/fold-0_seed-0")
     with pytest.raises(SegtraceError, match="not a valid 'scores' table"):
         read_scores([run], variant=layout.Variant(), labels=[1])
+
+
+def test_missing_predictions_are_listed_and_told(project, capsys):
+    lost = [r for r in SCORES if r["method"] == "b"]
+    lost[1] = dict(lost[1], dice=0.0, iou=0.0, reason=PREDICTION_MISSING)
+    write_scores("a", [r for r in SCORES if r["method"] == "a" and r["case"] != "c0"])
+    write_scores("b", lost)
+    assert main(["compare", "toy"]) == 0
+    missing = tables.read("missing", layout.results("toy") / "missing.csv")
+    assert missing.to_dict("records") == [
+        {"method": "a", "fold": 0, "seed": 0, "case": "c0", "what": "not in this run's scores"},
+        {"method": "b", "fold": 0, "seed": 0, "case": "c1", "what": "no prediction"},
+    ]
+    printed = capsys.readouterr().out
+    assert "2 predictions missing, counted as worst: missing.csv" in printed
+    assert "1 distances of exactly one empty mask count as the image diagonal" in printed  # a's c2
+
+
+def test_the_summarys_interval_is_the_bca_row_of_the_intervals(project):
+    assert main(["compare", "toy"]) == 0
+    summary = tables.read("summary", layout.results("toy") / "summary.csv")
+    bounds = tables.read("intervals", layout.results("toy") / "intervals.csv")
+    bca = bounds[bounds.kind == "bca"].reset_index(drop=True)
+    assert len(bounds) == 3 * len(summary)
+    for column in ("method", "label", "metric", "cases", "mean", "low", "high"):
+        assert summary[column].equals(bca[column]), column
+    dice = summary[(summary.label == 1) & (summary.metric == "dice")]
+    assert (dice.low <= dice["mean"]).all()
+    assert (dice["mean"] <= dice.high).all()
+    tests = tables.read("tests", layout.results("toy") / "tests.csv")
+    chosen = tests[(tests.label == 1) & (tests.metric == "hd95_mm")]
+    # c0: 3 and 0; c1: 6 and the diagonal; c2: the diagonal, and 0 as both masks of b are empty.
+    assert chosen["difference"].item() == pytest.approx((3 + (6 - DIAGONAL_MM) + DIAGONAL_MM) / 3)
+    assert (chosen["cases"].item(), chosen["dropped"].item()) == (3, 0)

@@ -43,6 +43,9 @@ def _compare(name: str, config: "Config") -> None:
         scores = compare.read_scores(wanted, variant=variant, labels=list(labels))
         gate = layout.split_gate(experiment.dataset, experiment.protocol)
         split = compare.read_split(gate, folds={run.fold for run in wanted})
+        records = cast("list[dict[str, Any]]", scores.to_dict("records"))
+        values = aggregation.run_values(records, methods=experiment.methods, labels=list(labels))
+        cells, names = aggregation.cells_of(values), {0: compare.MEAN_NAME, **labels}
         summary = compare.summarise(
             scores,
             experiment=name,
@@ -50,10 +53,8 @@ def _compare(name: str, config: "Config") -> None:
             methods=experiment.methods,
             labels=labels,
             split=split,
+            cells=cells,
         )
-        records = cast("list[dict[str, Any]]", scores.to_dict("records"))
-        values = aggregation.run_values(records, methods=experiment.methods, labels=list(labels))
-        cells, names = aggregation.cells_of(values), {0: compare.MEAN_NAME, **labels}
         bounds = intervals.rows(cells, values, labels=names)
         tests = paired.rows(cells, methods=experiment.methods, labels=names)
         averaged = aggregates.rows(records, values=values, labels=names, batch=experiment.batch)

@@ -129,9 +129,10 @@ def nested_bounds(
     for position, fold in enumerate(sorted(set(folds))):
         own = [run for run, of_fold in enumerate(folds) if of_fold == fold]
         rows = scored[:, own].any(axis=(1, 2))
+        of_fold = drawn if rows.all() else drawn[:, rows]
         runs = draws(len(own), samples, seed=seed + 1 + position)
         for count, run in zip(runs.T, own, strict=True):
-            total += count[:, None] * (drawn[:, rows] @ exact(shares[:, run])[rows])
+            total += count[:, None] * (of_fold @ exact(shares[:, run])[rows])
     ordered = np.sort(np.ascontiguousarray((total / cases).T), axis=1)
     tail = (1.0 - level) / 2.0
     varied = np.nanmax(values, axis=(0, 1)) > np.nanmin(values, axis=(0, 1))

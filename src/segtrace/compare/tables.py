@@ -111,14 +111,18 @@ def summarise(
     methods: Sequence[str],
     labels: Mapping[int, str],
     split: Mapping[str, Any],
+    cells: Mapping[Cell, Sequence[CaseValue]] | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of the ``summary`` table: every method × label (0 is the mean of the others) × metric.
 
-    ``scores`` is a ``per_case`` table; ``labels`` maps values to names; ``split`` is from :func:`read_split`.
+    ``scores`` is a ``per_case`` table; ``labels`` maps values to names; ``split`` is from :func:`read_split`;
+    ``cells`` are the scores' values, where they are known already.
     A metric without any value (millimetres of images without a physical scale) has a row with no numbers.
     """
     records = cast("list[dict[str, Any]]", scores.to_dict("records"))
     names = {0: MEAN_NAME, **labels}
+    if cells is None:
+        cells = values_of_cells(records, methods=methods, labels=list(labels))
     constants = best_constants(records, labels=list(labels))
     runs = {method: rows[["seed", "fold"]].nunique() for method, rows in scores.groupby("method")}
     return [
@@ -135,9 +139,7 @@ def summarise(
             "folds": int(runs[method]["fold"]),
             **{key: split[key] for key in ("protocol", "published", "leaks")},
         }
-        for (method, label, metric), values in values_of_cells(
-            records, methods=methods, labels=list(labels)
-        ).items()
+        for (method, label, metric), values in cells.items()
     ]
 
 
