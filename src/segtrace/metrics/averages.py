@@ -74,10 +74,11 @@ def averages(
         missing = sum(any(entry.missing for entry in entries.values()) for entries in cases.values())
         own = [run for (of, _, _), run in sorted(scored.items()) if of == method]
         part = labels if label == 0 else [label]
+        known = _of_cases(runs.values() for runs in cases.values())
         found[cell] = [
-            _average("per_case", _of_cases(runs.values() for runs in cases.values()), missing),
-            _average("per_fold", _of_parts(cases, 0), missing),
-            _average("per_seed", _of_parts(cases, 1), missing),
+            _average("per_case", known, missing),
+            _average("per_fold", _of_parts(cases, known, 0), missing),
+            _average("per_seed", _of_parts(cases, known, 1), missing),
         ]
         if metric in BATCHED:
             found[cell].append(_batched(own, metric, labels=part, batch=batch, missing=missing))
@@ -90,12 +91,17 @@ def averages(
 def _of_cases(cases: Iterable[Iterable[Entry]]) -> list[float]:
     """The value of each case that has one: the mean over its runs."""
     known = [[entry.value for entry in runs if entry.value is not None] for runs in cases]
-    return [mean(values) for values in known if values]
+    return [values[0] if len(values) == 1 else mean(values) for values in known if values]
 
 
-def _of_parts(cases: Cases, position: int) -> list[float]:
-    """The mean over cases within each fold (``position`` 0) or seed (1) in which a case has a value."""
+def _of_parts(cases: Cases, known: Sequence[float], position: int) -> list[float]:
+    """The mean over cases within each fold (``position`` 0) or seed (1) in which a case has a value.
+
+    ``known`` are the values of all cases together: those of a single fold or seed.
+    """
     names = sorted({run[position] for runs in cases.values() for run in runs})
+    if len(names) == 1:
+        return [mean(known)] if known else []
     divided = [
         _of_cases([entry for run, entry in runs.items() if run[position] == name] for runs in cases.values())
         for name in names
