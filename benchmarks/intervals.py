@@ -22,7 +22,7 @@ from segtrace import samples
 from segtrace.compare import intervals
 from segtrace.files import write_text
 
-SIZES = (5, 10, 20, 30, 60, 120)
+SIZES = (5, 10, 20, 30, 50, 60, 120)
 Array = NDArray[np.float64]
 
 

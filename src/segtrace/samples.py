@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: Below this many cases a nominal 95 % interval of a mean covers less than 93 %: docs/results/intervals.md.
-FEWEST = 30
+#: Below this many cases a nominal 95 % interval of the mean of skewed values covers less than 93 % in the samples
+#: that do not look skewed themselves: docs/results/intervals.md.
+FEWEST = 50
 #: Cochran's rule for a skewed population: more cases than this times the squared skewness. Cochran, "Sampling
 #: Techniques", 3rd edition (1977), section 2.15.
 PER_SQUARED_SKEWNESS = 25
