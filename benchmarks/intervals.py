@@ -18,11 +18,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segtrace import samples
-from segtrace.compare import intervals
+from segtrace import bootstrap, samples
 from segtrace.files import write_text
 
-SIZES = (5, 10, 20, 30, 60, 120)
+SIZES = (5, 10, 20, 30, 50, 60, 120)
 Array = NDArray[np.float64]
 
 
@@ -73,7 +72,7 @@ def row(population: Population, cases: int, *, repetitions: int, seed: int) -> s
     """A line of the table: what the intervals of one population and sample size cover."""
     generator = np.random.default_rng([seed, POPULATIONS.index(population), cases])
     values = population.draw(generator, (cases, repetitions))
-    found, centre = intervals.bounds(values), population.mean()
+    found, centre = bootstrap.bounds(values), population.mean()
     held = (found.bca_low <= centre) & (centre <= found.bca_high)
     plain = (found.percentile_low <= centre) & (centre <= found.percentile_high)
     told = np.array([bool(samples.too_small(column)) for column in values.T.tolist()])
@@ -96,7 +95,7 @@ def main(say: Callable[[str], None] = print) -> None:
         f"`python benchmarks/intervals.py --repetitions {arguments.repetitions} --seed {arguments.seed}`, "
         f"{datetime.datetime.now(datetime.UTC).date()}, {platform.machine()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, NumPy {np.__version__}. {arguments.repetitions} samples a line, "
-        f"{intervals.SAMPLES} bootstrap samples each; nominal coverage 0.95, with a standard error of "
+        f"{samples.SAMPLES} bootstrap samples each; nominal coverage 0.95, with a standard error of "
         f"{(0.95 * 0.05 / arguments.repetitions) ** 0.5:.4f}.",
         "",
         "| population | cases | BCa covers | percentile covers | warning fires | BCa where it fires | BCa where not |",

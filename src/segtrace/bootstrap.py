@@ -98,7 +98,9 @@ def quantiles(ordered: Array, shares: Array) -> Array:
     below = np.minimum(np.floor(position).astype(np.int64), max(last - 1, 0))
     rows = np.arange(len(ordered))
     low, high = ordered[rows, below], ordered[rows, np.minimum(below + 1, last)]
-    return low + (high - low) * (position - below)
+    share = position - below
+    # From the nearer end, so that rounding never passes either of them.
+    return np.where(share < 0.5, low + (high - low) * share, high - (high - low) * (1.0 - share))
 
 
 def nested_bounds(

@@ -8,8 +8,9 @@ import numpy as np
 #: Bootstrap samples of the cases that intervals and ranks are from, and the seed of their draws.
 SAMPLES = 10_000
 SEED = 0
-#: Below this many cases a nominal 95 % interval of a mean covers less than 93 %: docs/results/intervals.md.
-FEWEST = 30
+#: Below this many cases a nominal 95 % interval of the mean of skewed values covers less than 93 % in the samples
+#: that do not look skewed themselves: docs/results/intervals.md.
+FEWEST = 50
 #: Cochran's rule for a skewed population: more cases than this times the squared skewness. Cochran, "Sampling
 #: Techniques", 3rd edition (1977), section 2.15.
 PER_SQUARED_SKEWNESS = 25

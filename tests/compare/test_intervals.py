@@ -243,9 +243,9 @@ def test_bytes_are_the_same_whatever_the_threads():
 
 
 def test_small_and_skewed_samples_are_told():
-    even = [i / 29 for i in range(30)]
+    even = [i / 49 for i in range(50)]
     assert samples.too_small(even) == ""
-    assert samples.too_small(even[:-1]).startswith("The sample is small (29 cases): below 30 ")
+    assert samples.too_small(even[:-1]).startswith("The sample is small (49 cases): below 50 ")
     # 59 values of 1 and a 0: skewness −58/√59 = −7.55, so 25 × 57.02 = 1425.4 and 1426 cases are needed.
     failing = [1.0] * 59 + [0.0]
     assert samples.skewness(failing) == pytest.approx(-58 / math.sqrt(59))

@@ -223,6 +223,8 @@ def sentences(column: str, key: Key, made: Recomputed, *, name: str = "") -> lis
 _WORDS = {
     "mean": "mean",
     "sd": "sample standard deviation (n − 1)",
+    "low": "lower end of the 95 % bootstrap interval (BCa) of the mean",
+    "high": "upper end of the 95 % bootstrap interval (BCa) of the mean",
     "median": "median",
     "minimum": "minimum",
     "maximum": "maximum",
