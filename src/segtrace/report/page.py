@@ -41,7 +41,7 @@ SECTIONS = {
 #: Scripts that run before anything is shown.
 EARLY = ("colours",)
 #: Scripts and styles of the page, put together in this order.
-SCRIPTS = ("tables", "chains", "charts")
+SCRIPTS = ("tables", "chains", "print", "charts")
 STYLES = ("page",)
 
 
