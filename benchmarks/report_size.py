@@ -48,6 +48,7 @@ def configure(dimensions: int, *, methods: int, cases: int) -> tuple[str, list[s
     names = [f"method_{place:02d}" for place in range(1, methods + 1)]
     experiment = {"dataset": name, "recipe": next(iter(dataset["recipes"])), "protocol": "folds"}
     experiment |= {"title": f"{methods} methods, {cases} cases", "training": "none", "methods": names}
+    experiment["folds"] = list(range(FOLDS))
     written: dict[str, Any] = {
         f"datasets/{name}": dataset,
         "experiments/large": experiment,

@@ -8,13 +8,13 @@
 
 import { createRequire } from "node:module";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 const words = process.argv.slice(2);
 const paintOnly = words[0] === "--paint";
 const [out, modules, executablePath, ...pages] = paintOnly ? words.slice(1) : words;
-const require = createRequire(join(modules, "package.json"));
+const require = createRequire(resolve(modules, "package.json"));
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf-8");
 const pictures = out.replace(/\.json$/, "");
@@ -40,7 +40,7 @@ async function check(name, act) {
 async function open(browser, file, options = {}) {
   const context = await browser.newContext({ offline: true, viewport: { width: 1024, height: 900 }, ...options });
   const page = await context.newPage();
-  const url = pathToFileURL(file).href;
+  const url = pathToFileURL(resolve(file)).href;
   const seen = { errors: [], requests: [] };
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) seen.errors.push(message.text());
