@@ -186,11 +186,17 @@ def source(element: Element, experiment: str, facts: Facts) -> Source:
         made.add(
             layout.split(run.dataset, run.protocol), {}, None, what="cases and subjects of each fold and role"
         )
-    elif name in ("gate-1", "gate-2", "gate-3"):
+    elif match := re.fullmatch(r"(pairs|ranks|intervals|averages)-(\d+)", name):
+        _compared(made, experiment, facts, part=match[1], label=match[2])
+    elif name.startswith("runs-of-"):
+        for job in scored:
+            if element.heading.startswith(f"Chain of {jobs.run_of(job).method} "):
+                made.add(jobs.outputs(job)[0], {}, None, what=f"checksums on the chain of {jobs.run_of(job)}")
+    elif name in ("gate-raw", "gate-prepared", "gate-split"):
         gate = {
-            "gate-1": layout.index(run.dataset) / "gate.json",
-            "gate-2": layout.prepared(run.dataset, run.recipe) / "gate.json",
-            "gate-3": layout.split_gate(run.dataset, run.protocol),
+            "gate-raw": layout.index(run.dataset) / "gate.json",
+            "gate-prepared": layout.prepared(run.dataset, run.recipe) / "gate.json",
+            "gate-split": layout.split_gate(run.dataset, run.protocol),
         }[name]
         for expectation in at(facts.json(gate), ("expectations",)):
             made.add(gate, {"": f"expectations.{expectation}"}, None, what=expectation)
@@ -222,6 +228,26 @@ def _summary(made: Source, experiment: str, facts: Facts, *, label: str, first: 
         made.add(
             table, keys, "constant", what=f"best constant prediction, {row['metric']}: {row['constant']}"
         )
+
+
+#: Tables that unfold on a page → the file that each is drawn from, and the column of its number.
+_UNFOLDING = {
+    "pairs": ("tests", "difference"),
+    "ranks": ("ranks", "rank"),
+    "intervals": ("intervals", "low"),
+    "averages": ("aggregates", "mean"),
+}
+
+
+def _compared(made: Source, experiment: str, facts: Facts, *, part: str, label: str) -> None:
+    """A table of comparisons of a label, a number a row."""
+    kind, column = _UNFOLDING[part]
+    table = layout.results(experiment) / f"{kind}.csv"
+    for row in facts.rows(table):
+        if row["label"] == label:
+            keys = {key: row[key] for key in KEYS[kind]}
+            told = ", ".join(f"{key} {value}" for key, value in keys.items() if key != "label")
+            made.add(table, keys, column, what=f"{told}: {row[column] or 'unknown'}")
 
 
 def _points(made: Source, experiment: str, facts: Facts, *, label: str, metric: str) -> None:
