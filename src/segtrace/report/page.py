@@ -1,5 +1,12 @@
 """The page: everything gathered, charts and pictures made, laid out by one template.
 
+A section ``NAME`` is its template ``sections/NAME.html.j2``, a line in :data:`SECTIONS` and what it shows:
+a keyword of ``render`` in :func:`build`, made by a function of a module of its own. A number of a table
+is written by the macro ``number``, which links it to the chain of its method or run, ``#chain-METHOD`` or
+``#chain-METHOD-fold-K-seed-S`` (:mod:`segtrace.report.chains`); a gate is ``#gate-raw``, ``#gate-prepared``
+or ``#gate-split``. What a script draws in the page's colours it draws anew at the document's event
+``segtrace:colours``.
+
 The page loads nothing: styles, scripts, pictures and data are in it, and its security policy refuses
 every request. Scripts are admitted by their checksums alone, so text from a file name or a table can
 never run. The same inputs give the same bytes.
@@ -15,7 +22,7 @@ from typing import Any
 from markupsafe import Markup
 
 from segtrace import __version__, aggregation, pages
-from segtrace.report import cases, charts, gates, origins, scores
+from segtrace.report import cases, chains, charts, gates, origins, scores
 from segtrace.report.subject import Subject
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -27,11 +34,14 @@ SECTIONS = {
     "training": "Training",
     "data": "Data",
     "gates": "Gates",
+    "chains": "Where numbers come from",
     "origins": "What was run",
     "again": "Make it again",
 }
+#: Scripts that run before anything is shown.
+EARLY = ("colours",)
 #: Scripts and styles of the page, put together in this order.
-SCRIPTS = ("tables", "charts")
+SCRIPTS = ("tables", "chains", "charts")
 STYLES = ("page",)
 
 
@@ -46,7 +56,11 @@ def build(subject: Subject) -> str:
     drawn: dict[str, dict[str, Any]] = {}
     point_charts = _point_charts(subject, results, drawn)
     curve_charts = _curve_charts(subject, runs, drawn)
-    scripts = {"library": charts.library() if drawn else "", "page": _joined("scripts", SCRIPTS, "js")}
+    scripts = {
+        "early": _joined("scripts", EARLY, "js"),
+        "library": charts.library() if drawn else "",
+        "page": _joined("scripts", SCRIPTS, "js"),
+    }
     environment = pages.environment(TEMPLATES)
     environment.filters["plain"] = plain
     return environment.get_template("page.html.j2").render(
@@ -71,6 +85,7 @@ def build(subject: Subject) -> str:
         split=results.split,
         data=origins.data_notes(subject),
         digests={"data": origins.data_digest(subject), "split": origins.split_digest(subject)},
+        chains=chains.chains(subject),
         records=origins.records(subject),
         runs=runs,
         environment=origins.environment(runs),
