@@ -63,7 +63,8 @@ class Case:
     @cached_property
     def scene(self) -> Scene:
         """The case as arrays; predictions by method. Only for a case without ``problem``."""
-        assert self.image is not None and self.reference is not None
+        assert self.image is not None
+        assert self.reference is not None
         image = overlays.oriented(self.image)
         array = images.to_array(image)
         shown = array if array.ndim == 3 and len(array) == 3 else array[0]

@@ -24,7 +24,7 @@ LABEL_COLOURS = (
 
 def colour(position: int) -> str:
     """The colour of the label in this place of the data set's labels, as ``#rrggbb``."""
-    return "#%02x%02x%02x" % LABEL_COLOURS[position % len(LABEL_COLOURS)]
+    return "#{:02x}{:02x}{:02x}".format(*LABEL_COLOURS[position % len(LABEL_COLOURS)])
 
 
 def pale(position: int) -> str:
@@ -55,7 +55,7 @@ def png(picture: Image.Image) -> str:
 
 def reduced(array: np.ndarray, steps: tuple[int, ...]) -> np.ndarray:
     """Means of blocks of ``steps`` values along the first axes, rounded; the last block may be smaller."""
-    total = array.astype(np.float32)
+    total: np.ndarray = array.astype(np.float32)
     for axis, step in enumerate(steps):
         if step > 1:
             starts = np.arange(0, array.shape[axis], step)

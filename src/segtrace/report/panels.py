@@ -32,12 +32,33 @@ class Outline:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """What the drawn prediction scored: Dice as text, the mean of labels and (label, name, Dice) of each.
+
+    ``fold`` and ``seed`` are those of its run, None where no run scored the case.
+    """
+
+    mean: str
+    labels: tuple[tuple[int, str, str], ...]
+    fold: int | None
+    seed: int | None
+
+    @property
+    def words(self) -> str:
+        """All of it in one line."""
+        if self.fold is None or not self.labels:
+            return "not scored"
+        each = ", ".join(f"{name} {value}" for _, name, value in self.labels)
+        return f"Dice {each}" + (f", mean {self.mean}" if len(self.labels) > 1 else "")
+
+
+@dataclass(frozen=True)
 class Cell:
     """A column of a row: contours of a method's prediction, what it scored, or why there is no picture."""
 
     method: str
+    scored: Scored
     outlines: tuple[Outline, ...] = ()
-    words: str = ""
     problem: str = ""
 
 
@@ -71,8 +92,8 @@ def place_of(scene: Scene, axis: int) -> int:
     return most_labelled(scene.reference if scene.reference.any() else scene.labelled, axis=axis)
 
 
-def row_of(case: Case, *, words: Mapping[str, str], labels: Mapping[int, str]) -> Row:
-    """Draw a case; ``words`` says by method what it scored, in the order of the columns."""
+def row_of(case: Case, *, scored: Mapping[str, Scored], labels: Mapping[int, str]) -> Row:
+    """Draw a case; ``scored`` is by method, in the order of the columns."""
     if case.problem:
         return Row(case.name, problem=case.problem)
     scene = case.scene
@@ -100,10 +121,10 @@ def row_of(case: Case, *, words: Mapping[str, str], labels: Mapping[int, str]) -
         reduced=step,
         reference=outlines(reference[::step, ::step], labels),
         cells=tuple(
-            Cell(method, outlines(predictions[method][::step, ::step], labels), words=said)
+            Cell(method, said, outlines(predictions[method][::step, ::step], labels))
             if method in predictions
-            else Cell(method, words=said, problem=case.problems.get(method, "no run predicted this case"))
-            for method, said in words.items()
+            else Cell(method, said, problem=case.problems.get(method, "no run predicted this case"))
+            for method, said in scored.items()
         ),
     )
 

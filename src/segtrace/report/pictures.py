@@ -24,7 +24,9 @@ def build(subject: Subject, results: scores.Results) -> dict[str, Any]:
     together = choice.side_by_side(subject, results)
     own = scores.chosen_cases(subject, results) if len(subject.methods) <= OWN_METHODS else []
     wanted: dict[str, list[layout.RunName]] = {
-        chosen.case: [runs[method, chosen.case] for method in subject.methods if (method, chosen.case) in runs]
+        chosen.case: [
+            runs[method, chosen.case] for method in subject.methods if (method, chosen.case) in runs
+        ]
         for chosen in together
     }
     for entry in own:
@@ -41,12 +43,13 @@ def build(subject: Subject, results: scores.Results) -> dict[str, Any]:
                 entry |= _own_pictures(case, entry["method"])
         if case.name not in shown:
             continue
-        words = {
-            method: _said(by_run, runs.get((method, case.name)), case.name) for method in subject.methods
+        scored = {
+            method: _scored(subject, by_run, runs.get((method, case.name)), case.name)
+            for method in subject.methods
         }
-        rows[case.name] = panels.row_of(case, words=words, labels=subject.dataset.labels)
+        rows[case.name] = panels.row_of(case, scored=scored, labels=subject.dataset.labels)
         if not case.problem and case.scene.volume:
-            views[case.name] = _views(subject, case, words=words, voxels=voxels)
+            views[case.name] = _views(subject, case, scored=scored, voxels=voxels)
     grouped: dict[str, list[dict[str, Any]]] = {}
     for entry in own:
         grouped.setdefault(entry["method"], []).append(entry)
@@ -83,16 +86,24 @@ def _dice(of_labels: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in of_labels.items())
 
 
-def _said(
-    by_run: dict[tuple[str, int, int, str], dict[str, float]], run: layout.RunName | None, case: str
-) -> str:
-    """The Dice of a run's prediction of a case, as the scores have it: the mean of labels, then each label."""
+def _scored(
+    subject: Subject,
+    by_run: dict[tuple[str, int, int, str], dict[str, float]],
+    run: layout.RunName | None,
+    case: str,
+) -> panels.Scored:
+    """What a run's prediction of a case scored, as the scores have it."""
     of_labels = by_run.get(_key(run, case), {}) if run else {}
-    if not of_labels:
-        return "not scored"
-    if len(of_labels) == 1:
-        return f"{next(iter(of_labels.values())):.3f}"
-    return f"{mean(list(of_labels.values())):.3f} ({_dice(of_labels)})"
+    values = list(of_labels.values())
+    return panels.Scored(
+        mean=scores.number(mean(values) if values else None, 3),
+        labels=tuple(
+            (label, name, scores.number(of_labels.get(name), 3))
+            for label, name in sorted(subject.dataset.labels.items())
+        ),
+        fold=run.fold if run else None,
+        seed=run.seed if run else None,
+    )
 
 
 def _own_pictures(case: cases.Case, method: str) -> dict[str, Any]:
@@ -104,9 +115,12 @@ def _own_pictures(case: cases.Case, method: str) -> dict[str, Any]:
     return {"problem": "", "pictures": drawn}
 
 
-def _views(subject: Subject, case: cases.Case, *, words: dict[str, str], voxels: int) -> dict[str, Any]:
+def _views(
+    subject: Subject, case: cases.Case, *, scored: dict[str, panels.Scored], voxels: int
+) -> dict[str, Any]:
     """What viewer and surfaces need of a volume."""
     labels = subject.dataset.labels
+    words = {method: entry.words for method, entry in scored.items()}
     slices = viewer.content(case.scene, labels=labels, dice=words, voxels=voxels)
     made: dict[str, Any] = {"slices": slices, "said": viewer.sentence(slices), "surfaces": None}
     found = surfaces.views(case.scene, list(labels))

@@ -6,7 +6,7 @@ implementation of marching cubes' cases with topological guarantees", Journal of
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 

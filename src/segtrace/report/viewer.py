@@ -27,7 +27,10 @@ def content(
     """What the page's viewer needs of a volume, of at most ``voxels`` voxels; ``dice`` says it by method."""
     part = labelled_part(scene.labelled)
     steps = steps_for(tuple(s.stop - s.start for s in part), scene.spacing, voxels=voxels)
-    middle = tuple(slice(p.start + min(s // 2, p.stop - p.start - 1), p.stop, s) for p, s in zip(part, steps, strict=True))
+    middle = tuple(
+        slice(p.start + min(s // 2, p.stop - p.start - 1), p.stop, s)
+        for p, s in zip(part, steps, strict=True)
+    )
     reference = scene.reference[middle]
     grey = reduced(scene.grey[part], steps)[tuple(slice(0, n) for n in reference.shape)]
     axis = plane_of(scene.spacing)
@@ -88,15 +91,21 @@ def steps_for(shape: tuple[int, ...], spacing: tuple[float, ...], *, voxels: int
 
 
 def sentence(made: Mapping[str, Any]) -> str:
-    """What the viewer does not show of the case, in words."""
+    """What of the case the viewer shows and how, in words."""
     steps, shape, full = made["steps"], made["shape"], made["full"]
-    kept = " × ".join(str(min(n * s, f)) for n, s, f in zip(shape, steps, full, strict=True))
-    words = f"Grey: {made['low']:g} (black) to {made['high']:g} (white), the 0.5th and 99.5th percentile of the image, in 256 steps."
-    words += f" Shown are about {kept} of {' × '.join(map(str, full))} voxels (axial × coronal × sagittal), the labelled part with a margin."
-    if max(steps) > 1:
-        each = " × ".join(map(str, steps))
-        words += (
-            f" Reduced to fit the page: {each} voxels are one here, the mean of their greys and the label of the"
-            " one in the middle; thin parts may look broken or be lost. Scores are of the full resolution."
+    kept = " × ".join(map(str, shape))
+    words = [
+        f"Grey: {made['low']:g} is black and {made['high']:g} white (the 0.5th and 99.5th percentile of the image), "
+        "in 256 steps."
+    ]
+    if shape != full:
+        words.append(
+            f"{kept} voxels are in the page of the volume's {' × '.join(map(str, full))} (axial × coronal × sagittal "
+            "slices): the part with labels and a margin."
         )
-    return words
+    if max(steps) > 1:
+        words.append(
+            f"To fit the page, {' × '.join(map(str, steps))} voxels are one here: the mean of their greys, and the label "
+            "of the one in the middle. Thin parts may look broken or be lost; scores are of the full resolution."
+        )
+    return " ".join(words)
