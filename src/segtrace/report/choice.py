@@ -48,7 +48,7 @@ def side_by_side(subject: Subject, results: Results) -> list[Chosen]:
         return []
     means = {case: mean(list(of.values())) for case, of in values.items()}
     ranked = sorted(means, key=lambda case: (means[case], case))
-    over = "" if len(subject.methods) == 1 else " by the mean of the methods"
+    over = "" if len(subject.methods) == 1 else " by the mean over methods"
     reasons: dict[str, list[str]] = {}
     # max, not the last of the ranking: of equally good cases the first id is taken
     for case, words in (

@@ -142,8 +142,10 @@ for (const root of document.querySelectorAll("[data-viewer]")) {
     part("right").textContent = `${method}: ${of.dice[method]}`;
     part("said").textContent = of.said;
     const value = (v) => Number((of.low + (of.high - of.low) * v / 255).toPrecision(4));
-    chosen.black.setAttribute("aria-valuetext", `${value(black)}`);
-    chosen.white.setAttribute("aria-valuetext", `${value(white)}`);
+    for (const [name, v] of [["black", black], ["white", white]]) {
+      chosen[name].setAttribute("aria-valuetext", `${value(v)}`);
+      part(`${name}-value`).textContent = value(v);
+    }
     chosen.opacity.setAttribute("aria-valuetext", `${chosen.opacity.value} per cent`);
     chosen.place.setAttribute("aria-valuetext", `${numberOf(of, plane)} of ${of.full[plane]}`);
     root.dataset.drawn = "yes";
