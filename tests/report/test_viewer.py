@@ -92,21 +92,3 @@ def test_reduced_values_are_means_of_blocks(steps):
     for i, j in np.ndindex(made.shape):
         block = array[i * steps[0] : (i + 1) * steps[0], j * steps[1] : (j + 1) * steps[1]]
         assert abs(made[i, j] - block.mean()) <= 0.5001
-
-
-def test_page_shows_slices_of_volumes_alone(make_project):
-    from segtrace import layout
-    from segtrace.cli import main
-
-    made = {}
-    for shape in ((12, 20, 24), (30, 40)):
-        make_project(shape=shape, cases=3)
-        assert main(["compare", "toy"]) == 0
-        assert main(["report", "toy"]) == 0
-        made[len(shape)] = layout.report("toy").read_text(encoding="utf-8")
-    assert "data-viewer role" in made[3]
-    assert "data-slice aria-live" in made[3]
-    assert 'href="#viewer"' in made[3]
-    assert "data-viewer role" not in made[2]
-    assert 'href="#viewer"' not in made[2]
-    assert 'class="enlarge"' in made[2]
