@@ -37,7 +37,7 @@ def pale(position: int) -> str:
 
 def packed(array: np.ndarray) -> str:
     """The bytes of an array in C order as a raw deflate stream (RFC 1951) in base64."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15, 9)
     return base64.b64encode(packer.compress(np.ascontiguousarray(array).tobytes()) + packer.flush()).decode()
 
 

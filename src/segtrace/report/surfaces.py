@@ -18,7 +18,7 @@ from segtrace.report.cases import Scene
 from segtrace.report.packing import LABEL_COLOURS, packed, png, reduced
 
 #: Cells along the longest side of the labelled box, and triangles of one surface view, at most.
-CELLS, TRIANGLES = 36, 12_000
+CELLS, TRIANGLES = 48, 18_000
 #: Standard deviation of the smoothing, in cells.
 SMOOTHING = 0.6
 #: Side of the still picture in pixels.

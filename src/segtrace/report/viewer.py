@@ -80,13 +80,15 @@ def labelled_part(labelled: np.ndarray) -> tuple[slice, ...]:
 def steps_for(shape: tuple[int, ...], spacing: tuple[float, ...], *, voxels: int) -> tuple[int, ...]:
     """How many voxels along each axis become one, so that at most ``voxels`` remain.
 
-    The axis whose reduced voxels are finest is reduced first, so they become as even as they can.
+    The axes whose reduced voxels are finest are reduced first, so they become as even as they can.
     """
     steps = [1] * len(shape)
     while np.prod([-(-n // s) for n, s in zip(shape, steps, strict=True)]) > voxels:
         open_axes = [a for a in range(len(shape)) if steps[a] < shape[a]]
-        finest = min(open_axes, key=lambda a: (spacing[a] * steps[a], -a))
-        steps[finest] += 1
+        finest = min(spacing[a] * steps[a] for a in open_axes)
+        for axis in open_axes:
+            if spacing[axis] * steps[axis] <= 1.01 * finest:
+                steps[axis] += 1
     return tuple(steps)
 
 

@@ -39,7 +39,7 @@
     return Array.from({ length: SHADES }, (_, s) => `rgb(${ink.map((v) => Math.round(v * s / (SHADES - 1))).join(" ")})`);
   });
 
-  const paint = (canvas, mesh, shades, { turn, tilt, radius, light }) => {
+  const paint = (canvas, mesh, shades, { turn, tilt, radius, light, unticked }) => {
     const context = canvas.getContext("2d");
     const half = canvas.width / 2, scale = half / radius;
     const a = turn * Math.PI / 180, t = tilt * Math.PI / 180;
@@ -54,6 +54,7 @@
     }
     const next = new Int32Array(labels.length), first = new Int32Array(BUCKETS).fill(-1), ink = new Uint8Array(labels.length);
     for (let f = 0; f < labels.length; f++) {
+      if (unticked.has(labels[f])) continue;
       const [i, j, k] = [corners[3 * f] * 3, corners[3 * f + 1] * 3, corners[3 * f + 2] * 3];
       const [ux, uy, uz] = [seen[j] - seen[i], seen[j + 1] - seen[i + 1], seen[j + 2] - seen[i + 2]];
       const [vx, vy, vz] = [seen[k] - seen[i], seen[k + 1] - seen[i + 1], seen[k + 2] - seen[i + 2]];
@@ -90,7 +91,7 @@
       shades = shadesOf(content.colours);
       const size = Math.hypot(...content.light);
       const radius = Math.max(Math.hypot(...content.low.map((v, i) => content.high[i] - v)) / 2, 1e-6);
-      pose = { turn: content.turn, tilt: content.tilt, radius, light: content.light.map((v) => v / size) };
+      pose = { turn: content.turn, tilt: content.tilt, radius, light: content.light.map((v) => v / size), unticked: new Set() };
     };
     const views = [...root.querySelectorAll("[data-view]")].map((place) => ({ place, visible: false, stale: true, mesh: null, canvas: null }));
 
@@ -165,9 +166,13 @@
     for (const { place } of views) watch.observe(place);
     turn.addEventListener("input", () => set({ turn: Number(turn.value) }));
     tilt.addEventListener("input", () => set({ tilt: Number(tilt.value) }));
+    const ticks = [...root.querySelectorAll("[data-label]")];
+    const tick = () => set({ unticked: new Set(ticks.filter((box) => !box.checked).map((box) => Number(box.dataset.label))) });
+    for (const box of ticks) box.addEventListener("input", tick);
     root.querySelector("[data-is=reset]").addEventListener("click", () => {
       open();
-      set({ turn: content.turn, tilt: content.tilt });
+      for (const box of ticks) box.checked = true;
+      set({ turn: content.turn, tilt: content.tilt, unticked: new Set() });
     });
     root.querySelector(".bar").hidden = false;
   }
