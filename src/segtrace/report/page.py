@@ -22,7 +22,7 @@ from typing import Any
 from markupsafe import Markup
 
 from segtrace import __version__, aggregation, pages
-from segtrace.report import chains, charts, gates, origins, pictures, scores
+from segtrace.report import chains, charts, compared, gates, origins, pictures, scores
 from segtrace.report.subject import Subject
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -42,7 +42,7 @@ SECTIONS = {
 #: Scripts that run before anything is shown.
 EARLY = ("colours",)
 #: Scripts and styles of the page, put together in this order.
-SCRIPTS = ("tables", "chains", "charts", "packed", "enlarge", "viewer", "surfaces")
+SCRIPTS = ("tables", "chains", "print", "charts", "packed", "enlarge", "viewer", "surfaces")
 STYLES = ("page", "pictures")
 
 
@@ -76,11 +76,15 @@ def build(subject: Subject) -> str:
             if name != "viewer" or subject.dataset.dimensions == 3
         },
         scripts={name: Markup(text) for name, text in scripts.items()},
-        tables=scores.summary_tables(subject, results),
+        tables=scores.summary_tables(subject, results, compared.standing(subject, results)),
+        compared=_compared(subject, results),
+        level=compared.LEVEL,
+        metric_names={metric: heading[0] for metric, heading in scores.HEADINGS.items()},
         aggregation=aggregation.POLICY,
         tolerances=scores.tolerances(subject, results),
         notes=results.notes,
-        missing=scores.missing_cases(results),
+        missing={"cases": scores.missing_cases(results), "runs": compared.missing(results)},
+        empties=compared.empties(subject, results),
         points=point_charts,
         curves=curve_charts,
         without_history=[run["run"] for run in runs if not run["history"]],
@@ -99,6 +103,20 @@ def build(subject: Subject) -> str:
         files=origins.table_files(subject),
         counts=_counts(results),
     )
+
+
+def _compared(subject: Subject, results: scores.Results) -> dict[int, dict[str, Any]]:
+    """Label → what unfolds below its table: pairs, ranks, intervals and averages, with their notes."""
+    return {
+        label: {
+            "pairs": compared.pairs(subject, results, label),
+            "ranks": compared.ranks(subject, results, label),
+            "intervals": compared.intervals(subject, results, label),
+            "averages": compared.averages(subject, results, label),
+            "notes": compared.label_notes(results, label),
+        }
+        for label in subject.labels
+    }
 
 
 def plain(text: str) -> str:
