@@ -216,7 +216,7 @@ async function look(browser, file, name) {
     for (const width of WIDTHS) {
       const { context, page } = await open(browser, file, { colorScheme, viewport: { width, height: 900 } });
       await drawCharts(page);
-      await page.evaluate(() => { document.activeElement?.blur(); scrollTo(0, 0); });
+      await page.evaluate(() => { document.activeElement?.blur(); scrollTo({ top: 0, behavior: "instant" }); });
       await page.screenshot({ path: join(pictures, `${name}-${width}-${colorScheme}.png`), fullPage: true });
       await check(`no sideways scrolling at ${width} px, ${colorScheme}`, async () => {
         const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
@@ -258,12 +258,17 @@ async function checkPage(browser, file, name) {
     await page.emulateMedia({ reducedMotion: "reduce" });
     return [await page.evaluate(() => getComputedStyle(document.documentElement).scrollBehavior === "auto"), ""];
   });
-  await check("printing opens what unfolds", async () => {
+  await check("printing opens what unfolds and cuts no table", async () => {
+    await page.setViewportSize({ width: 1032, height: 700 }); // A4 on its side, less the margins
+    await page.emulateMedia({ media: "print" });
     await page.evaluate(() => dispatchEvent(new Event("beforeprint")));
     const closed = await page.locator("details:not([open], .long)").count();
+    const cut = await page.evaluate(() => [...document.querySelectorAll("table, pre")]
+      .filter((part) => part.getBoundingClientRect().right > innerWidth + 1 || part.scrollWidth > part.clientWidth + 1).length);
+    await page.emulateMedia({ media: null });
     await page.evaluate(() => dispatchEvent(new Event("afterprint")));
     const pdf = await page.pdf({ path: join(pictures, `${name}.pdf`), preferCSSPageSize: true });
-    return [closed === 0 && pdf.length > 10000, `${(pdf.length / 1e6).toFixed(1)} MB of PDF`];
+    return [closed === 0 && cut === 0 && pdf.length > 10000, `${closed} closed, ${cut} cut, ${(pdf.length / 1e6).toFixed(1)} MB of PDF`];
   });
   note("no console error", seen.errors.length === 0, seen.errors.slice(0, 3).join("; "));
   note("no request leaves the page", seen.requests.length === 0, seen.requests.slice(0, 3).join("; "));
