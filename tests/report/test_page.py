@@ -279,7 +279,9 @@ def test_images_of_two_dimensions_have_one_picture_each(make_project):
     assert not any("data-viewer" in attributes for _, attributes in page.elements)
     assert "#viewer" not in {a.get("href") for a in page.all("a")}
     enlarged = [a for a in page.all("button") if a.get("class") == "enlarge"]
-    assert len(enlarged) == 4 * (2 + len(project.methods))  # best, median, worst, and where the two differ most
+    assert len(enlarged) == 4 * (
+        2 + len(project.methods)
+    )  # best, median, worst, and where the two differ most
 
 
 def test_records_are_shown_as_digests_and_counted_by_job() -> None:

@@ -97,7 +97,7 @@ def sentence(made: Mapping[str, Any]) -> str:
     steps, shape, full = made["steps"], made["shape"], made["full"]
     kept = " × ".join(map(str, shape))
     words = [
-        f"Grey: {made['low']:g} is black and {made['high']:g} white (the 0.5th and 99.5th percentile of the image), "
+        f"Grey: {made['low']:.4g} is black and {made['high']:.4g} white (the 0.5th and 99.5th percentile of the image), "
         "in 256 steps."
     ]
     if shape != full:

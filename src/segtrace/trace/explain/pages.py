@@ -269,7 +269,8 @@ def _panel(made: Source, experiment: str, facts: Facts) -> None:
         run = jobs.run_of(job)
         maps = layout.predictions(run, jobs.variant_of(job)) / "predictions.csv"
         made.add(maps, {}, None, what=f"contours of {run.method}, fold {run.fold}, seed {run.seed}")
-        made.files += [] if (cases := str(layout.cases(run.dataset))) in made.files else [cases]
+        if str(layout.cases(run.dataset)) not in made.files:
+            made.add(layout.cases(run.dataset), {}, None, what="images, and contours of references")
     for row in facts.rows(table):
         keys = {key: row[key] for key in KEYS["per_case"]}
         told = ", ".join(f"{key} {value}" for key, value in keys.items() if key != "method")
