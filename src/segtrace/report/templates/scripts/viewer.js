@@ -148,7 +148,7 @@ for (const root of document.querySelectorAll("[data-viewer]")) {
     }
     chosen.opacity.setAttribute("aria-valuetext", `${chosen.opacity.value} per cent`);
     chosen.place.setAttribute("aria-valuetext", `${numberOf(of, plane)} of ${of.full[plane]}`);
-    root.dataset.drawn = "yes";
+    root.dataset.shown = "yes";
   };
   const again = () => draw().catch((error) => { told.textContent = `The slices cannot be shown (${error}).`; });
 
@@ -197,7 +197,7 @@ for (const root of document.querySelectorAll("[data-viewer]")) {
   root.hidden = false;
   let width = 0;
   new ResizeObserver(() => {
-    if (pair.clientWidth !== width && root.dataset.drawn) again();
+    if (pair.clientWidth !== width && root.dataset.shown) again();
     width = pair.clientWidth;
   }).observe(pair);
   new IntersectionObserver((entries, watch) => {
