@@ -196,10 +196,10 @@ for (const root of document.querySelectorAll("[data-viewer]")) {
 
   root.hidden = false;
   let width = 0;
-  new ResizeObserver(() => {
+  addEventListener("resize", () => {
     if (pair.clientWidth !== width && root.dataset.shown) again();
     width = pair.clientWidth;
-  }).observe(pair);
+  });
   new IntersectionObserver((entries, watch) => {
     if (entries.some((entry) => entry.isIntersecting)) {
       watch.disconnect();
