@@ -199,9 +199,12 @@ def test_page_has_language_title_landmarks_and_texts_for_pictures(built):
     tags = [tag for tag, _ in page.elements]
     for tag in ("title", "header", "nav", "main", "footer", "h1"):
         assert tags.count(tag) == 1, tag
-    pictures = page.all("img")
+    pictures = [a["alt"] for a in page.all("img") if not a["alt"].startswith("Surfaces")]
     assert len(pictures) == 3 * 3 * len(project.methods)  # best, median, worst; three planes
-    assert all("Dice organ" in picture["alt"] for picture in pictures)
+    assert all("Dice organ" in picture for picture in pictures)
+    assert all(a.get("aria-label") for a in page.all("svg") if a.get("role") == "img")
+    assert any("data-viewer" in attributes for _, attributes in page.elements)
+    assert any("data-slice" in attributes for _, attributes in page.elements)
     identifiers = [a["id"] for _, a in page.elements if "id" in a]
     assert len(identifiers) == len(set(identifiers))
 
@@ -266,13 +269,19 @@ def test_page_without_predictions_says_so(make_project):
     make_project(pictures=False)
     page = Page(make_page())
     assert "No picture: the prediction is not on this machine" in page.text
-    assert not page.all("img")
+    assert all(a["alt"].endswith(": reference") for a in page.all("img"))
 
 
 def test_images_of_two_dimensions_have_one_picture_each(make_project):
     project = make_project(shape=(30, 40))
     page = Page(make_page())
     assert len(page.all("img")) == 3 * len(project.methods)
+    assert not any("data-viewer" in attributes for _, attributes in page.elements)
+    assert "#viewer" not in {a.get("href") for a in page.all("a")}
+    enlarged = [a for a in page.all("button") if a.get("class") == "enlarge"]
+    assert len(enlarged) == 4 * (
+        2 + len(project.methods)
+    )  # best, median, worst, and where the two differ most
 
 
 def test_records_are_shown_as_digests_and_counted_by_job() -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from markupsafe import Markup
 
 from segtrace import __version__, aggregation, pages
-from segtrace.report import cases, chains, charts, compared, gates, origins, scores
+from segtrace.report import chains, charts, compared, gates, origins, pictures, scores
 from segtrace.report.subject import Subject
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -31,6 +31,7 @@ SECTIONS = {
     "results": "Results",
     "cases": "Every case",
     "pictures": "Pictures",
+    "viewer": "Slices and surfaces",
     "training": "Training",
     "data": "Data",
     "gates": "Gates",
@@ -41,8 +42,8 @@ SECTIONS = {
 #: Scripts that run before anything is shown.
 EARLY = ("colours",)
 #: Scripts and styles of the page, put together in this order.
-SCRIPTS = ("tables", "chains", "print", "charts")
-STYLES = ("page",)
+SCRIPTS = ("tables", "chains", "print", "charts", "packed", "enlarge", "viewer", "surfaces")
+STYLES = ("page", "pictures")
 
 
 def build(subject: Subject) -> str:
@@ -63,12 +64,17 @@ def build(subject: Subject) -> str:
     }
     environment = pages.environment(TEMPLATES)
     environment.filters["plain"] = plain
+    environment.filters["script_json"] = _script_json
     return environment.get_template("page.html.j2").render(
         subject=subject,
         version=__version__,
         policy=security_policy([script for script in scripts.values() if script]),
         style=Markup(_joined("styles", STYLES, "css")),
-        sections=SECTIONS,
+        sections={
+            name: words
+            for name, words in SECTIONS.items()
+            if name != "viewer" or subject.dataset.dimensions == 3
+        },
         scripts={name: Markup(text) for name, text in scripts.items()},
         tables=scores.summary_tables(subject, results, compared.standing(subject, results)),
         compared=_compared(subject, results),
@@ -82,7 +88,7 @@ def build(subject: Subject) -> str:
         points=point_charts,
         curves=curve_charts,
         without_history=[run["run"] for run in runs if not run["history"]],
-        cases=_case_rows(subject, results),
+        pictures=pictures.build(subject, results),
         charts={name: _script_json(content) for name, content in drawn.items()},
         roles=origins.roles(subject),
         gates=gates.gates(subject),
@@ -202,28 +208,6 @@ def _curve_charts(
             )
             made.append({"id": identifier, "heading": title})
     return made
-
-
-def _case_rows(subject: Subject, results: scores.Results) -> list[dict[str, Any]]:
-    """Method → its best, median and worst case, with pictures of one run's prediction each."""
-    by_run = scores.label_dice(subject, results)
-    chosen = scores.chosen_cases(subject, results)
-    for entry in chosen:
-        # The run that predicted the case: its own fold's, with the first seed.
-        entry["run"] = next(
-            run
-            for run in subject.runs
-            if run.method == entry["method"] and (run.method, run.fold, run.seed, entry["case"]) in by_run
-        )
-    shown = cases.overlays(subject, [(entry["run"], entry["case"]) for entry in chosen])
-    grouped: dict[str, list[dict[str, Any]]] = {}
-    for entry in chosen:
-        run, case = entry["run"], entry["case"]
-        of_labels = by_run[run.method, run.fold, run.seed, case]
-        entry["words"] = ", ".join(f"{name} {value:.3f}" for name, value in of_labels.items())
-        entry["shown"] = shown[str(run), case]
-        grouped.setdefault(entry["method"], []).append(entry)
-    return [{"method": method, "cases": entries} for method, entries in grouped.items()]
 
 
 def _counts(results: scores.Results) -> dict[str, int]:

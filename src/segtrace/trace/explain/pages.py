@@ -182,6 +182,8 @@ def source(element: Element, experiment: str, facts: Facts) -> Source:
             made.add(table, {}, match[1], what=f"{match[1]} of {jobs.run_of(job)}, each epoch")
     elif name.startswith("picture-"):
         _picture(made, element, experiment, facts)
+    elif name == "panel":
+        _panel(made, experiment, facts)
     elif name == "cases-of-each-role":
         made.add(
             layout.split(run.dataset, run.protocol), {}, None, what="cases and subjects of each fold and role"
@@ -284,6 +286,21 @@ def _picture(made: Source, element: Element, experiment: str, facts: Facts) -> N
         if (row["method"], row["case"]) == (method, case):
             keys = {key: row[key] for key in KEYS["per_case"]}
             made.add(table, keys, "dice", what=f"Dice of label {row['label']}: {row['dice'] or 'unknown'}")
+
+
+def _panel(made: Source, experiment: str, facts: Facts) -> None:
+    """Cases side by side: images, references and label maps of all methods, and the Dice below them."""
+    table = layout.results(experiment) / "per_case.csv"
+    for job in arithmetic.scorings(experiment, facts):
+        run = jobs.run_of(job)
+        maps = layout.predictions(run, jobs.variant_of(job)) / "predictions.csv"
+        made.add(maps, {}, None, what=f"contours of {run.method}, fold {run.fold}, seed {run.seed}")
+        if str(layout.cases(run.dataset)) not in made.files:
+            made.add(layout.cases(run.dataset), {}, None, what="images, and contours of references")
+    for row in facts.rows(table):
+        keys = {key: row[key] for key in KEYS["per_case"]}
+        told = ", ".join(f"{key} {value}" for key, value in keys.items() if key != "method")
+        made.add(table, keys, "dice", what=f"{row['method']}, {told}: {row['dice'] or 'unknown'}")
 
 
 # --- as text ------------------------------------------------------------------------------------------
