@@ -40,7 +40,12 @@ def cost(
     wide = bool(values) and min(values) > 0 and max(values) >= DECADE * min(values)
     # Room at the right, since names stand there.
     scale = alt.Scale(type="log", nice=True) if wide else alt.Scale(domain=[0, max(values, default=1) * 1.15])
-    x = alt.X("cost:Q", title=title, scale=scale, axis=alt.Axis(format="~s" if field == "parameters" else "~g", tickCount=5))
+    x = alt.X(
+        "cost:Q",
+        title=title,
+        scale=scale,
+        axis=alt.Axis(format="~s" if field == "parameters" else "~g", tickCount=5),
+    )
     y_scale = alt.Scale(zero=False, nice=True)
     tooltip = [
         alt.Tooltip("method:N", title="method"),
@@ -51,7 +56,11 @@ def cost(
     ]
     base = alt.Chart(rows()).encode(tooltip=tooltip, color=colour(methods))
     y = alt.Y("mean:Q", title=metric, scale=y_scale)
-    layers = [base.mark_rule(strokeWidth=1.5).encode(x=x, y=alt.Y("low:Q", scale=y_scale, title=metric), y2=alt.Y2("high:Q"))]
+    layers = [
+        base.mark_rule(strokeWidth=1.5).encode(
+            x=x, y=alt.Y("low:Q", scale=y_scale, title=metric), y2=alt.Y2("high:Q")
+        )
+    ]
     if any(row["least"] != row["most"] for row in shown):
         layers.append(
             base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(

@@ -25,9 +25,7 @@ def words(scheme: str) -> str:
     return " ".join(SCHEMES[scheme])
 
 
-def blobs(
-    ranks: Sequence[Mapping[str, Any]], *, methods: Sequence[str], description: str
-) -> dict[str, Any]:
+def blobs(ranks: Sequence[Mapping[str, Any]], *, methods: Sequence[str], description: str) -> dict[str, Any]:
     """How often each method has each rank in the bootstrap samples, as the area of a disc.
 
     ``ranks`` are rows of the table ``ranks`` of one scheme, label and metric. Methods are sorted by rank; the
@@ -70,7 +68,9 @@ def blobs(
         number="row_number()", groupby=["method"], sort=[alt.SortField("rank")]
     ).transform_filter("datum.number == 1")
     line = once.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q"))
-    diamond = once.mark_point(shape="diamond", size=45, filled=True, style="ink").encode(x=alt.X("observed:Q"))
+    diamond = once.mark_point(shape="diamond", size=45, filled=True, style="ink").encode(
+        x=alt.X("observed:Q")
+    )
     chart = alt.layer(line, discs, diamond).properties(height=max(120, 38 * len(names)))
     columns = {
         "method": "Method",
@@ -164,15 +164,17 @@ def taus(ranks: Sequence[Mapping[str, Any]], *, description: str) -> dict[str, A
     ``ranks`` are rows of the table ``ranks`` of one label and metric; tau is the same in all rows of a scheme.
     The point is the median, the line holds 95 % of the samples. Schemes without a tau are left out.
     """
-    schemes = [scheme for scheme in SCHEMES if any(row["scheme"] == scheme for row in ranks)]
-    shown = []
-    for scheme in schemes:
-        row = next(row for row in ranks if row["scheme"] == scheme)
-        if drawn(row["tau"]) is not None:
-            values = {key: drawn(row[key]) for key in ("tau", "tau_low", "tau_high")}
-            shown.append({"scheme": words(scheme), "place": len(shown), **values})
-    names = [row["scheme"] for row in shown]
-    least = min([0.0, *(row["tau_low"] for row in shown if row["tau_low"] is not None)])
+    first = {row["scheme"]: row for row in reversed(ranks) if drawn(row["tau"]) is not None}
+    names = [words(scheme) for scheme in SCHEMES if scheme in first]
+    shown: list[dict[str, Any]] = [
+        {
+            "scheme": words(scheme),
+            "place": place,
+            **{key: drawn(first[scheme][key]) for key in ("tau", "tau_low", "tau_high")},
+        }
+        for place, scheme in enumerate(scheme for scheme in SCHEMES if scheme in first)
+    ]
+    least = min((row["tau_low"] for row in shown if row["tau_low"] is not None), default=0.0)
     scale = alt.Scale(domain=[-1 if least < 0 else 0, 1])
     y = alt.Y(
         "place:Q",

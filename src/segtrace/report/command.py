@@ -12,9 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the experiment's page."""
-    from segtrace import files, layout
+    from segtrace import files, layout, tables
     from segtrace.config import load, runs
-    from segtrace.report import page
+    from segtrace.report import cost, page
     from segtrace.report.subject import Subject
     from segtrace.trace import record
     from segtrace.trace.jobs import Job
@@ -39,7 +39,10 @@ def run(arguments: argparse.Namespace) -> None:
     target, job = layout.report(name), Job("report", name)
     with files.hold(target.parent, what="report"):
         made = record.begin(job, config)
-        text = page.build(subject)
+        costs = cost.rows(subject)
+        text = page.build(subject, costs)
+        # Measured times differ from run to run: this table has no record and is compared with nothing.
+        tables.write("cost", costs, target.with_name("cost.csv"))
         files.write_text(target, text)
         record.write(job, made)
     print(f"{target}: {len(text.encode()) / 1e6:.1f} MB; open it in a browser", flush=True)

@@ -118,11 +118,7 @@ def machines(costs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Where the measured runs were computed, as their run.json says: 'cpu, x86_64 AVX512, 2 threads'."""
     return sorted(
         {
-            ", ".join(
-                part
-                for part in (row["device"], row["processor"], _threads(row["threads"]))
-                if part
-            )
+            ", ".join(part for part in (row["device"], row["processor"], _threads(row["threads"])) if part)
             for row in costs
             if row["minutes"] == row["minutes"]
         }

@@ -15,14 +15,14 @@ never run. The same inputs give the same bytes.
 import base64
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from segtrace import __version__, aggregation, pages
-from segtrace.report import cases, chains, charts, gates, origins, scores
+from segtrace.report import cases, chains, charts, figures, gates, origins, scores
 from segtrace.report.subject import Subject
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -30,7 +30,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 SECTIONS = {
     "results": "Results",
     "cases": "Every case",
+    "ranking": "Ranking",
+    "agreement": "Agreement",
     "pictures": "Pictures",
+    "cost": "Cost",
     "training": "Training",
     "data": "Data",
     "gates": "Gates",
@@ -42,20 +45,26 @@ SECTIONS = {
 EARLY = ("colours",)
 #: Scripts and styles of the page, put together in this order.
 SCRIPTS = ("tables", "chains", "charts")
-STYLES = ("page",)
+STYLES = ("page", "charts")
 
 
-def build(subject: Subject) -> str:
-    """The whole page as HTML.
+def build(subject: Subject, costs: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The whole page as HTML; ``costs`` are the rows of :func:`segtrace.report.cost.rows`.
 
     Raises :class:`segtrace.errors.SegtraceError` where the experiment's tables are missing, damaged or
     older than its scores. Other files that are not on this machine are named on the page.
     """
     results = scores.read(subject)
     runs = origins.run_rows(subject)
-    drawn: dict[str, dict[str, Any]] = {}
-    point_charts = _point_charts(subject, results, drawn)
-    curve_charts = _curve_charts(subject, runs, drawn)
+    parts = {
+        "points": figures.every_case(subject, results),
+        "ranking": figures.ranking(subject, results),
+        "agreement": figures.volumes(subject, results),
+        "cost": figures.costs(subject, results, costs),
+        "curves": figures.training(subject, runs),
+    }
+    drawn = figures.contents(*parts.values())
+    empty = {name for name in ("ranking", "agreement", "cost") if not parts[name]}
     scripts = {
         "early": _joined("scripts", EARLY, "js"),
         "library": charts.library() if drawn else "",
@@ -68,15 +77,14 @@ def build(subject: Subject) -> str:
         version=__version__,
         policy=security_policy([script for script in scripts.values() if script]),
         style=Markup(_joined("styles", STYLES, "css")),
-        sections=SECTIONS,
+        sections={name: title for name, title in SECTIONS.items() if name not in empty},
         scripts={name: Markup(text) for name, text in scripts.items()},
         tables=scores.summary_tables(subject, results),
         aggregation=aggregation.POLICY,
         tolerances=scores.tolerances(subject, results),
         notes=results.notes,
         missing=scores.missing_cases(results),
-        points=point_charts,
-        curves=curve_charts,
+        **parts,
         without_history=[run["run"] for run in runs if not run["history"]],
         cases=_case_rows(subject, results),
         charts={name: _script_json(content) for name, content in drawn.items()},
@@ -123,67 +131,6 @@ def _script_json(value: Any) -> Markup:
     """JSON that can stand inside a script element whatever text it holds."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def _point_charts(
-    subject: Subject, results: scores.Results, drawn: dict[str, dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Charts of all cases, a Dice and a distance one for each label; their content goes to ``drawn``."""
-    constants = {
-        row["label"]: row["constant"]
-        for row in results.summary
-        if row["metric"] == "dice" and row["constant"] == row["constant"]
-    }
-    made = []
-    for label, name in subject.labels.items():
-        group = []
-        for metric in ("dice", subject.distance):
-            rows = scores.points(subject, results, label=label, metric=metric)
-            if not rows:
-                continue
-            heading = scores.HEADINGS[metric][0]
-            identifier = f"points-{label}-{metric}"
-            constant = constants.get(label) if metric == "dice" else None
-            drawn[identifier] = charts.case_points(
-                rows,
-                methods=list(subject.methods),
-                title=heading,
-                bounded=metric == "dice",
-                constant=constant,
-                description=f"{heading} of every case, {name}, one band a method. The same means are in the table.",
-            )
-            group.append({"id": identifier, "heading": heading, "constant": constant, "metric": metric})
-        made.append({"name": name, "charts": group})
-    return made
-
-
-def _curve_charts(
-    subject: Subject, runs: list[dict[str, Any]], drawn: dict[str, dict[str, Any]]
-) -> list[dict[str, str]]:
-    """Charts of training loss and validation Dice over epochs; their content goes to ``drawn``."""
-    made = []
-    for field, title in (("loss", "Training loss"), ("val_dice", "Validation Dice")):
-        rows = [
-            {
-                "run": f"{run['method']}, fold {run['fold']}, seed {run['seed']}",
-                "method": run["method"],
-                "epoch": row["epoch"],
-                field: row[field],
-            }
-            for run in runs
-            for row in charts.thinned([row for row in run["history"] if row[field] == row[field]])
-        ]
-        if rows:
-            identifier = f"curve-{field}"
-            drawn[identifier] = charts.curves(
-                rows,
-                methods=list(subject.methods),
-                field=field,
-                title=title,
-                description=f"{title} over epochs, one line a run.",
-            )
-            made.append({"id": identifier, "heading": title})
-    return made
 
 
 def _case_rows(subject: Subject, results: scores.Results) -> list[dict[str, Any]]:
