@@ -58,7 +58,9 @@ def bland_altman(
         .mark_circle(size=36 if few else 16, opacity=0.7 if few else 0.5)
         .encode(x=x, y=y, color=colour(methods), tooltip=tooltip)
     )
-    chart = alt.layer(*_lines(found, scale=scale, unit=unit), points).properties(height=230)
+    chart = alt.layer(*_lines(found, scale=scale, unit=unit), points).properties(
+        height=230, title=alt.Title(text=method, anchor="start", fontSize=13, offset=6)
+    )
     columns = {
         "case": "Case",
         "reference": f"Reference ({unit})",

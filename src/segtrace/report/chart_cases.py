@@ -152,7 +152,7 @@ def _means(
     ]
     base = alt.Chart(fixed(kept)).transform_calculate(place=place("method", methods))
     made = [
-        base.mark_point(shape="diamond", size=70, filled=True, style="ink").encode(
+        base.mark_point(shape="diamond", size=90, filled=True, opacity=1, style="ink").encode(
             x=alt.X("mean:Q", scale=scale), y=y, tooltip=tooltip
         )
     ]

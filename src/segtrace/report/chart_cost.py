@@ -20,7 +20,7 @@ def cost(
     metric: str,
     description: str,
 ) -> dict[str, Any]:
-    """One point a method, named beside it: ``field`` against the mean of ``metric`` with its 95 % interval.
+    """One point a method, told apart by colour and shape: ``field`` against the mean of ``metric`` with its 95 % interval.
 
     ``methods_cost`` come from :func:`segtrace.report.cost.by_method`. Methods without either value are left out.
     A line across is the range of ``field`` over the method's runs.
@@ -36,10 +36,11 @@ def cost(
         }
         for row in kept
     ]
-    values = [row["cost"] for row in shown]
+    values = [row[key] for row in shown for key in ("least", "most")]
     wide = bool(values) and min(values) > 0 and max(values) >= DECADE * min(values)
-    # Room at the right, since names stand there.
-    scale = alt.Scale(type="log", nice=True) if wide else alt.Scale(domain=[0, max(values, default=1) * 1.15])
+    scale = (
+        alt.Scale(type="log", nice=True) if wide else alt.Scale(domain=[0, max(values, default=1)], nice=True)
+    )
     x = alt.X(
         "cost:Q",
         title=title,
@@ -54,7 +55,8 @@ def cost(
         alt.Tooltip("low:Q", title="95 % interval, from", format=".4f"),
         alt.Tooltip("high:Q", title="95 % interval, to", format=".4f"),
     ]
-    base = alt.Chart(rows()).encode(tooltip=tooltip, color=colour(methods))
+    legend = alt.Legend(orient="bottom", title=None, columns=2, labelLimit=150)
+    base = alt.Chart(rows()).encode(tooltip=tooltip, color=colour(methods, legend=legend))
     y = alt.Y("mean:Q", title=metric, scale=y_scale)
     layers = [
         base.mark_rule(strokeWidth=1.5).encode(
@@ -67,7 +69,11 @@ def cost(
                 x=alt.X("least:Q", scale=scale, title=title), x2=alt.X2("most:Q"), y=y
             )
         )
-    layers.append(base.mark_point(filled=True, size=110, opacity=1).encode(x=x, y=y, shape=shape(methods)))
+    layers.append(
+        base.mark_point(filled=True, size=110, opacity=1).encode(
+            x=x, y=y, shape=shape(methods, legend=legend)
+        )
+    )
     chart = alt.layer(*layers).properties(height=260)
     columns = {"method": "Method", "cost": title, "mean": metric, "low": "95 % from", "high": "95 % to"}
     return finished(chart, shown, description=description, columns=columns)

@@ -68,7 +68,7 @@ def blobs(ranks: Sequence[Mapping[str, Any]], *, methods: Sequence[str], descrip
         number="row_number()", groupby=["method"], sort=[alt.SortField("rank")]
     ).transform_filter("datum.number == 1")
     line = once.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q"))
-    diamond = once.mark_point(shape="diamond", size=45, filled=True, style="ink").encode(
+    diamond = once.mark_point(shape="diamond", size=45, filled=True, opacity=1, style="ink").encode(
         x=alt.X("observed:Q")
     )
     chart = alt.layer(line, discs, diamond).properties(height=max(120, 38 * len(names)))
@@ -89,10 +89,10 @@ def over_schemes(
     """The rank of each method under each scheme, one line a method, named at the right.
 
     ``ranks`` are rows of the table ``ranks`` of one label and metric. Methods that share a rank are drawn a
-    little apart.
+    little apart; at the right each stands in a line of its own, with its rank.
     """
     schemes = [scheme for scheme in SCHEMES if any(row["scheme"] == scheme for row in ranks)]
-    shown = []
+    shown: list[dict[str, Any]] = []
     for scheme in schemes:
         of_scheme = sorted(
             (row for row in ranks if row["scheme"] == scheme), key=lambda r: methods.index(r["method"])
@@ -109,8 +109,11 @@ def over_schemes(
                     "height": drawn(row["rank"] + apart),
                 }
             )
-    last = {row["method"]: row["rank"] for row in shown if row["place"] == len(schemes) - 1}
-    names = [", ".join(m for m in methods if last.get(m) == rank) for rank in range(1, len(methods) + 1)]
+    # Methods that share the last rank leave the ones below it free, where their names have room.
+    last = sorted(
+        (row for row in shown if row["place"] == len(schemes) - 1), key=lambda row: float(row["height"])
+    )
+    names = [f"{row['rank']:g}. {row['method']}" for row in last]
     x = alt.X(
         "place:Q",
         scale=alt.Scale(domain=[-0.25, len(schemes) - 0.75], nice=False, zero=False),
@@ -191,7 +194,7 @@ def taus(ranks: Sequence[Mapping[str, Any]], *, description: str) -> dict[str, A
     interval = base.mark_rule(strokeWidth=2.5).encode(
         x=alt.X("tau_low:Q", scale=scale, title="Kendall's tau"), x2=alt.X2("tau_high:Q")
     )
-    points = base.mark_point(shape="diamond", filled=True, size=80, style="ink").encode(
+    points = base.mark_point(shape="diamond", filled=True, size=90, opacity=1, style="ink").encode(
         x=alt.X("tau:Q", scale=scale)
     )
     chart = alt.layer(interval, points).properties(height=38 * max(len(names), 2))

@@ -42,7 +42,7 @@ SHAPES = [
     "triangle-left",
 ]
 #: Longest label of a method beside a chart, in pixels; whole names are shown on hover and in tables.
-LABEL = 130
+LABEL = 150
 
 #: Field → heading of the table that lists what a chart draws.
 Columns = Mapping[str, str]

@@ -116,7 +116,8 @@ def ranking(subject: Subject, results: scores.Results) -> list[Group]:
                 notes = {row["note"] for table in of_cell.values() for row in table if row["note"]}
                 made.append(
                     {
-                        "name": f"{name}, {scores.HEADINGS[metric][0]}",
+                        "name": name,
+                        "heading": scores.HEADINGS[metric][0],
                         "label": label,
                         "figures": figures,
                         "notes": sorted(notes),
@@ -136,7 +137,7 @@ def _rank_figures(
     made = [
         Figure(
             f"blobs-{key}-{scheme}",
-            f"Ranks by {heading}, {chart_ranks.words(scheme)}: the area of a disc is how often the method has the rank "
+            f"Ranks by {heading} ({chart_ranks.words(scheme)}): the area of a disc is how often the method has the rank "
             f"when the {rows[0]['cases']} cases are drawn again ({rows[0]['samples']} times); the line holds 95 % of "
             "the samples, the diamond is the rank over all cases.",
             chart_ranks.blobs(
@@ -303,14 +304,19 @@ def _extent(values: Sequence[float]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
+def _short(value: float | None) -> str:
+    """Three significant digits, with a true minus sign."""
+    return "–" if value is None else f"{value:.3g}".replace("-", "−")
+
+
 def _agreement_row(method: str, known: agreement.Limits, left_out: int) -> dict[str, Any]:
     """A row of the table of limits: its cells as (text, smaller text, value to sort by)."""
 
     def cell(value: tuple[float, float | None, float | None] | None) -> tuple[str, str, str]:
         if value is None:
             return ("–", "", "")
-        ends = f"{value[1]:.3g} to {value[2]:.3g}" if value[1] is not None else ""
-        return (f"{value[0]:.3g}", ends, repr(value[0]))
+        ends = f"{_short(value[1])} to {_short(value[2])}" if None not in value else ""
+        return (_short(value[0]), ends, repr(value[0]))
 
     sd = ("–", "", "") if known.sd is None else (f"{known.sd:.3g}", "", repr(known.sd))
     return {

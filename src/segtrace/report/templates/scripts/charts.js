@@ -15,6 +15,7 @@ function configuration(pixels) {
     // The description names the chart, the table below lists its numbers: no name for each of a thousand points.
     mark: { aria: false },
     rule: { color: ink },
+    title: { color: ink },
     style: { ink: { color: ink, fill: ink }, band: { color: quiet, fill: quiet } },
   };
 }
