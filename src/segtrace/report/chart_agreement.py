@@ -55,7 +55,7 @@ def bland_altman(
     few = len(shown) <= FEW
     points = (
         alt.Chart(rows())
-        .mark_circle(size=36 if few else 16, opacity=0.7 if few else 0.5)
+        .mark_circle(size=36 if few else 10, opacity=1)
         .encode(x=x, y=y, color=colour(methods), tooltip=tooltip)
     )
     chart = alt.layer(*_lines(found, scale=scale, unit=unit), points).properties(

@@ -80,15 +80,14 @@ def _dots(
     # Beside the density, points lie below the mean; without it, on both sides.
     across = "0.1 + 0.3 * datum.spread" if many else "0.6 * (datum.spread - 0.5)"
     dots = alt.Chart(rows()).transform_calculate(place=f"{place('method', methods)} + {across}")
-    size, opacity = (14, 0.45) if many else (36, 0.7)
     return (
-        dots.mark_circle()
+        dots.mark_circle(opacity=1, strokeWidth=2)
         .encode(
             x=x,
             y=y,
             color=colour(methods),
-            size=alt.condition(pointed, alt.value(110), alt.value(size)),
-            opacity=alt.condition(pointed, alt.value(1), alt.value(opacity)),
+            size=alt.condition(pointed, alt.value(120), alt.value(8 if many else 38)),
+            stroke=alt.condition(pointed, alt.value("#7f8792"), alt.value("transparent")),
             tooltip=tooltip,
         )
         .add_params(pointed)

@@ -65,7 +65,7 @@ def cost(
     ]
     if any(row["least"] != row["most"] for row in shown):
         layers.append(
-            base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(
+            base.mark_rule(strokeWidth=1.5).encode(
                 x=alt.X("least:Q", scale=scale, title=title), x2=alt.X2("most:Q"), y=y
             )
         )

@@ -57,7 +57,7 @@ def blobs(ranks: Sequence[Mapping[str, Any]], *, methods: Sequence[str], descrip
         alt.Tooltip("observed:Q", title="rank over all cases"),
     ]
     base = alt.Chart(rows()).encode(y=y)
-    discs = base.mark_circle(opacity=0.75).encode(
+    discs = base.mark_circle(opacity=1).encode(
         x=x,
         size=alt.Size("share:Q", scale=alt.Scale(domain=[0, 1], range=[0, 700]), legend=None),
         color=colour(methods),
@@ -137,7 +137,7 @@ def over_schemes(
         alt.Tooltip("rank:Q", title="rank"),
     ]
     base = alt.Chart(rows()).encode(x=x, color=colour(methods), tooltip=tooltip)
-    lines = base.mark_line(strokeWidth=2, opacity=0.8).encode(y=left, detail="method:N")
+    lines = base.mark_line(strokeWidth=2).encode(y=left, detail="method:N")
     marks = base.mark_point(filled=True, size=80, opacity=1).encode(y=left, shape=shape(methods))
     right_labels = "[" + ",".join(quoted(name) for name in names) + "]"
     right = alt.Y(

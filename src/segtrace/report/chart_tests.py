@@ -5,10 +5,12 @@ from typing import Any
 
 import altair as alt
 
-from segtrace.report.charts import LABEL, drawn, finished, fixed, quoted, rows
+from segtrace.report.charts import LABEL, drawn, finished, fixed, place, quoted, rows
 
 #: Level at which a difference counts, after Holm's correction.
 LEVEL = 0.05
+#: Up to so many methods are named above the columns of the significance map.
+NAMED = 5
 #: Verdict → (symbol, colour). The symbols alone say it; blue and orange are told apart by all readers.
 VERDICTS = {
     "better": ("▲", "#2f86cc"),
@@ -98,6 +100,9 @@ def significance(
     ``compared`` comes from :func:`pairs`.
     """
     shown = [{**row, "sign": VERDICTS[row["verdict"]][0]} for row in compared]
+    # Many names do not fit above their columns: methods are numbered there.
+    numbered = len(methods) > NAMED
+    number, name = f"({place('value', methods)} + 1)", "datum.value"
     across = alt.X(
         "second:N",
         sort=list(methods),
@@ -105,8 +110,10 @@ def significance(
         axis=alt.Axis(
             orient="top",
             title=None,
-            labelAngle=-45 if len(methods) > 2 else 0,
-            labelLimit=130,
+            labelAngle=0 if numbered else -45,
+            labelExpr=number if numbered else name,
+            labelLimit=LABEL,
+            labelOverlap=False,
             domain=False,
             ticks=False,
         ),
@@ -115,7 +122,13 @@ def significance(
         "first:N",
         sort=list(methods),
         scale=alt.Scale(domain=list(methods)),
-        axis=alt.Axis(title=None, labelLimit=LABEL, domain=False, ticks=False),
+        axis=alt.Axis(
+            title=None,
+            labelExpr=f"{number} + '. ' + {name}" if numbered else name,
+            labelLimit=LABEL,
+            domain=False,
+            ticks=False,
+        ),
     )
     base = alt.Chart(rows()).encode(x=across, y=down, tooltip=_tooltip())
     cells = base.mark_rect(cornerRadius=3, opacity=0.28, stroke=None).encode(color=_colour())
@@ -154,7 +167,7 @@ def differences(compared: Sequence[Mapping[str, Any]], *, title: str, descriptio
     interval = base.mark_rule(strokeWidth=2.5).encode(
         x=alt.X("low:Q", scale=scale, title=title), x2=alt.X2("high:Q"), color=_colour()
     )
-    points = base.mark_point(size=90, strokeWidth=2).encode(
+    points = base.mark_point(size=90, strokeWidth=2, opacity=1).encode(
         x=alt.X("difference:Q", scale=scale),
         color=_colour(),
         shape=alt.Shape(

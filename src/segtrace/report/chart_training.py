@@ -27,7 +27,7 @@ def curves(
     shown = [{**row, field: drawn(row[field])} for row in epochs]
     chosen = alt.selection_point(name="chosen", fields=["method"], bind="legend")
     x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1))
-    y = alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=field == "val_dice"))
+    y = alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=field != "loss"))
     tooltip = [
         alt.Tooltip("run:N", title="run"),
         alt.Tooltip("epoch:Q", title="epoch"),
@@ -37,12 +37,12 @@ def curves(
     base = alt.Chart(rows()).encode(x=x, y=y, detail="run:N", tooltip=tooltip)
     lines = base.mark_line(strokeWidth=1.6, clip=True).encode(
         color=colour(methods, legend=legend),
-        opacity=alt.condition(chosen, alt.value(0.85), alt.value(0.08)),
+        opacity=alt.condition(chosen, alt.value(1), alt.value(0.08)),
     )
     few = len(shown) <= CURVE_POINTS * 4
     points = base.mark_point(filled=True, size=10).encode(
         color=colour(methods, legend=legend),
-        opacity=alt.condition(chosen, alt.value(0.85), alt.value(0.04)),
+        opacity=alt.condition(chosen, alt.value(1), alt.value(0.04)),
     )
     best = (
         base.transform_filter("datum.best == 1")

@@ -305,8 +305,12 @@ def _extent(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _short(value: float | None) -> str:
-    """Three significant digits, with a true minus sign."""
-    return "–" if value is None else f"{value:.3g}".replace("-", "−")
+    """Three significant digits, never as a power of ten above 1, with a true minus sign."""
+    if value is None:
+        return "–"
+    rounded = float(f"{value:.3g}")
+    text = f"{rounded:,.0f}".replace(",", "\u202f") if abs(rounded) >= 1000 else f"{rounded:g}"
+    return text.replace("-", "−")
 
 
 def _agreement_row(method: str, known: agreement.Limits, left_out: int) -> dict[str, Any]:
@@ -318,7 +322,7 @@ def _agreement_row(method: str, known: agreement.Limits, left_out: int) -> dict[
         ends = f"{_short(value[1])} to {_short(value[2])}" if None not in value else ""
         return (_short(value[0]), ends, repr(value[0]))
 
-    sd = ("–", "", "") if known.sd is None else (f"{known.sd:.3g}", "", repr(known.sd))
+    sd = ("–", "", "") if known.sd is None else (_short(known.sd), "", repr(known.sd))
     return {
         "method": method,
         "cases": known.cases,
@@ -383,7 +387,7 @@ def _cost_cell(row: Mapping[str, Any], field: str) -> tuple[str, str, str]:
     if field == "parameters":
         return (f"{value:,.0f}".replace(",", "\u202f"), "", repr(value))
     least, most = row[f"{field}_least"], row[f"{field}_most"]
-    return (f"{value:.3g}", f"{least:.3g} to {most:.3g}" if least != most else "", repr(value))
+    return (_short(value), f"{_short(least)} to {_short(most)}" if least != most else "", repr(value))
 
 
 def training(subject: Subject, runs: Sequence[Mapping[str, Any]]) -> list[Group]:
