@@ -1,5 +1,12 @@
 """The page: everything gathered, charts and pictures made, laid out by one template.
 
+A section ``NAME`` is its template ``sections/NAME.html.j2``, a line in :data:`SECTIONS` and what it shows:
+a keyword of ``render`` in :func:`build`, made by a function of a module of its own. A number of a table
+is written by the macro ``number``, which links it to the chain of its method or run, ``#chain-METHOD`` or
+``#chain-METHOD-fold-K-seed-S`` (:mod:`segtrace.report.chains`); a gate is ``#gate-raw``, ``#gate-prepared``
+or ``#gate-split``. What a script draws in the page's colours it draws anew at the document's event
+``segtrace:colours``.
+
 The page loads nothing: styles, scripts, pictures and data are in it, and its security policy refuses
 every request. Scripts are admitted by their checksums alone, so text from a file name or a table can
 never run. The same inputs give the same bytes.
@@ -15,7 +22,7 @@ from typing import Any
 from markupsafe import Markup
 
 from segtrace import __version__, aggregation, pages
-from segtrace.report import cases, charts, gates, origins, scores
+from segtrace.report import cases, chains, charts, compared, gates, origins, scores
 from segtrace.report.subject import Subject
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -27,11 +34,14 @@ SECTIONS = {
     "training": "Training",
     "data": "Data",
     "gates": "Gates",
+    "chains": "Where numbers come from",
     "origins": "What was run",
     "again": "Make it again",
 }
+#: Scripts that run before anything is shown.
+EARLY = ("colours",)
 #: Scripts and styles of the page, put together in this order.
-SCRIPTS = ("tables", "charts")
+SCRIPTS = ("tables", "chains", "charts")
 STYLES = ("page",)
 
 
@@ -46,7 +56,11 @@ def build(subject: Subject) -> str:
     drawn: dict[str, dict[str, Any]] = {}
     point_charts = _point_charts(subject, results, drawn)
     curve_charts = _curve_charts(subject, runs, drawn)
-    scripts = {"library": charts.library() if drawn else "", "page": _joined("scripts", SCRIPTS, "js")}
+    scripts = {
+        "early": _joined("scripts", EARLY, "js"),
+        "library": charts.library() if drawn else "",
+        "page": _joined("scripts", SCRIPTS, "js"),
+    }
     environment = pages.environment(TEMPLATES)
     environment.filters["plain"] = plain
     return environment.get_template("page.html.j2").render(
@@ -56,11 +70,15 @@ def build(subject: Subject) -> str:
         style=Markup(_joined("styles", STYLES, "css")),
         sections=SECTIONS,
         scripts={name: Markup(text) for name, text in scripts.items()},
-        tables=scores.summary_tables(subject, results),
+        tables=scores.summary_tables(subject, results, compared.standing(subject, results)),
+        compared=_compared(subject, results),
+        level=compared.LEVEL,
+        metric_names={metric: heading[0] for metric, heading in scores.HEADINGS.items()},
         aggregation=aggregation.POLICY,
         tolerances=scores.tolerances(subject, results),
         notes=results.notes,
-        missing=scores.missing_cases(results),
+        missing={"cases": scores.missing_cases(results), "runs": compared.missing(results)},
+        empties=compared.empties(subject, results),
         points=point_charts,
         curves=curve_charts,
         without_history=[run["run"] for run in runs if not run["history"]],
@@ -71,6 +89,7 @@ def build(subject: Subject) -> str:
         split=results.split,
         data=origins.data_notes(subject),
         digests={"data": origins.data_digest(subject), "split": origins.split_digest(subject)},
+        chains=chains.chains(subject),
         records=origins.records(subject),
         runs=runs,
         environment=origins.environment(runs),
@@ -78,6 +97,20 @@ def build(subject: Subject) -> str:
         files=origins.table_files(subject),
         counts=_counts(results),
     )
+
+
+def _compared(subject: Subject, results: scores.Results) -> dict[int, dict[str, Any]]:
+    """Label → what unfolds below its table: pairs, ranks, intervals and averages, with their notes."""
+    return {
+        label: {
+            "pairs": compared.pairs(subject, results, label),
+            "ranks": compared.ranks(subject, results, label),
+            "intervals": compared.intervals(subject, results, label),
+            "averages": compared.averages(subject, results, label),
+            "notes": compared.label_notes(results, label),
+        }
+        for label in subject.labels
+    }
 
 
 def plain(text: str) -> str:

@@ -52,4 +52,4 @@ async function drawAll() {
   }
 }
 setTimeout(drawAll);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+document.addEventListener("segtrace:colours", drawAll);
