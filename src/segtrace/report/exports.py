@@ -5,11 +5,8 @@ published values beside recomputed ones. Of long tables (tests, ranks) the first
 files beside them hold all.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from segtrace import files
 from segtrace.report import export_sheets, latex, sheets
 from segtrace.report.scores import Results
 from segtrace.report.sheets import Sheet
@@ -61,12 +58,3 @@ def exported(subject: Subject, results: Results) -> list[Sheet]:
     made += [export_sheets.aggregates(subject, results, label) for label in subject.labels]
     made.append(export_sheets.published(subject, results))
     return [sheet for sheet in made if sheet.count]
-
-
-def write(folder: Path, texts: Mapping[str, str]) -> dict[Path, str]:
-    """Write ``texts`` (name below ``folder`` → text), one step a file; path → checksum of what was written."""
-    made = {}
-    for name, text in texts.items():
-        files.write_text(folder / name, text)
-        made[folder / name] = files.sha256_file(folder / name)
-    return made

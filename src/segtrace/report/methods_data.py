@@ -71,7 +71,8 @@ def preparation(subject: Subject) -> Paragraph:
     if recipe.spacing_mm or recipe.size:
         smoothed = ", smoothed along axes that become coarser" if recipe.antialias else ""
         sentences.append(
-            f"images by {_INTERPOLATION[recipe.image_interpolation]}{smoothed}, and labels by {_LABELS[recipe.label_interpolation]}"
+            f"images by {_INTERPOLATION[recipe.image_interpolation]}{smoothed}, "
+            f"and labels by {_LABELS[recipe.label_interpolation]}"
         )
     scaled = [_intensity(step) for step in recipe.intensity]
     sentences.append(
@@ -110,8 +111,8 @@ def protocol(subject: Subject, split: Mapping[str, Any], roles: Sequence[Mapping
         sentences.append(f"{fold}there were {listed(parts)}")
     if split["leaks"]:
         sentences.append(
-            f"{counted(split['leaks'], 'subject or duplicate')} lie on two sides of this split, and {split['shared']} of the scored "
-            "cases have one in training"
+            f"{counted(split['leaks'], 'leak')} (a subject or duplicate on two sides of this split): {split['shared']} of the "
+            "scored cases have one in training"
         )
     else:
         sentences.append("No subject and no duplicate lies on two sides")

@@ -134,17 +134,16 @@ def _tests(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     wilcoxon = {row["wilcoxon"] for row in rows} - {"none"}
     kinds = {"exact": "exact", "drawn": "by drawn permutations", "approximate": "by its normal approximation"}
     if permutation:
-        made.append(
-            f"Methods were compared case by case by paired permutation tests ({listed(kinds[k] for k in sorted(permutation))})"
-        )
+        how = listed(kinds[kind] for kind in sorted(permutation))
+        made.append(f"Methods were compared case by case by paired permutation tests ({how})")
     if wilcoxon:
-        made.append(
-            f"Wilcoxon's signed-rank test ({listed(kinds[k] for k in sorted(wilcoxon))}){cite(STATISTICS['wilcoxon1945'])} is given besides"
-        )
+        how = listed(kinds[kind] for kind in sorted(wilcoxon))
+        cited = cite(STATISTICS["wilcoxon1945"])
+        made.append(f"Wilcoxon's signed-rank test ({how}){cited} is given besides")
     if made:
         made.append(
-            f"p-values are corrected by Holm's procedure over the pairs of each label and metric{cite(STATISTICS['holm1979'])}; effect "
-            "sizes are Cohen's d of the paired differences and the rank-biserial correlation"
+            f"p-values are corrected by Holm's procedure{cite(STATISTICS['holm1979'])} over the pairs of each label and "
+            "metric; effect sizes are Cohen's d of the paired differences and the rank-biserial correlation"
         )
     return made
 

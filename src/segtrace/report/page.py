@@ -1,7 +1,8 @@
 """The page: everything gathered, charts and pictures made, laid out by one template.
 
 A section ``NAME`` is its template ``sections/NAME.html.j2``, a line in :data:`SECTIONS` and what it shows:
-a keyword of ``render`` in :func:`build`, made by a function of a module of its own. A number of a table
+a keyword of ``render`` in :func:`build`, made by a function of a module of its own. A section whose own keyword,
+of the section's name, is empty in ``more`` is left out, in the menu too. A number of a table
 is written by the macro ``number``, which links it to the chain of its method or run, ``#chain-METHOD`` or
 ``#chain-METHOD-fold-K-seed-S`` (:mod:`segtrace.report.chains`); a gate is ``#gate-raw``, ``#gate-prepared``
 or ``#gate-split``. What a script draws in the page's colours it draws anew at the document's event
@@ -22,13 +23,14 @@ from typing import Any
 from markupsafe import Markup
 
 from segtrace import __version__, aggregation, pages
-from segtrace.report import cases, chains, charts, compared, gates, origins, scores
+from segtrace.report import cases, chains, charts, compared, gates, origins, papers, scores
 from segtrace.report.subject import Subject
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: The page's sections in order, each with its name in the menu and a template ``sections/NAME.html.j2``.
 SECTIONS = {
     "results": "Results",
+    "published": "Published",
     "cases": "Every case",
     "pictures": "Pictures",
     "training": "Training",
@@ -36,24 +38,27 @@ SECTIONS = {
     "gates": "Gates",
     "chains": "Where numbers come from",
     "origins": "What was run",
+    "methods": "Methods text",
+    "exports": "Tables for a paper",
     "again": "Make it again",
 }
 #: Scripts that run before anything is shown.
 EARLY = ("colours",)
 #: Scripts and styles of the page, put together in this order.
-SCRIPTS = ("tables", "chains", "charts")
-STYLES = ("page",)
+SCRIPTS = ("tables", "chains", "charts", "copy")
+STYLES = ("page", "published", "texts")
 
 
-def build(subject: Subject) -> str:
-    """The whole page as HTML.
+def build(subject: Subject, drawn: dict[str, dict[str, Any]] | None = None) -> str:
+    """The whole page as HTML; the charts on it are put into ``drawn``, where that is given.
 
     Raises :class:`segtrace.errors.SegtraceError` where the experiment's tables are missing, damaged or
     older than its scores. Other files that are not on this machine are named on the page.
     """
     results = scores.read(subject)
     runs = origins.run_rows(subject)
-    drawn: dict[str, dict[str, Any]] = {}
+    drawn = {} if drawn is None else drawn
+    more = papers.sections(subject, results, runs, drawn)
     point_charts = _point_charts(subject, results, drawn)
     curve_charts = _curve_charts(subject, runs, drawn)
     scripts = {
@@ -68,7 +73,8 @@ def build(subject: Subject) -> str:
         version=__version__,
         policy=security_policy([script for script in scripts.values() if script]),
         style=Markup(_joined("styles", STYLES, "css")),
-        sections=SECTIONS,
+        sections={name: title for name, title in SECTIONS.items() if more.get(name, True)},
+        **more,
         scripts={name: Markup(text) for name, text in scripts.items()},
         tables=scores.summary_tables(subject, results, compared.standing(subject, results)),
         compared=_compared(subject, results),
