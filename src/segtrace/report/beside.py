@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from segtrace import files
-from segtrace.report import exports, figures, methods_text, origins, papers, scores
+from segtrace.report import exports, figure_files, methods_text, origins, papers, scores
 from segtrace.report.subject import Subject
 
 #: Folder → endings of the files that are kept there; others that lie there are left alone.
 KEPT = {
     exports.FOLDER: tuple(f".{ending}" for ending in exports.ENDINGS),
     methods_text.FOLDER: (".txt", ".md", ".tex", ".bib"),
-    figures.FOLDER: (".svg",),
+    figure_files.FOLDER: (".svg",),
 }
 
 
@@ -22,7 +22,7 @@ def write(subject: Subject, folder: Path, drawn: Mapping[str, Mapping[str, Any]]
     Files of an earlier page that this one has no more are removed. ``drawn`` are the page's charts.
     """
     results, runs = scores.read(subject), origins.run_rows(subject)
-    texts = papers.files(subject, results, runs) | figures.pictures(subject, drawn)
+    texts = papers.files(subject, results, runs) | figure_files.pictures(subject, drawn)
     made = {}
     for name, text in texts.items():
         files.write_text(folder / name, text)

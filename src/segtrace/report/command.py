@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     with files.hold(target.parent, what="report"):
         made = record.begin(job, config)
         drawn: dict[str, dict[str, Any]] = {}
-        text = page.build(subject, drawn)
+        text = page.build(subject, drawn=drawn)
         written = beside.write(subject, target.parent, drawn)
         files.write_text(target, text)
         record.write(job, made, unlisted=written)

@@ -32,7 +32,7 @@ def context(subject: Subject, results: Results) -> str:
         f"{subject.dataset.title}; protocol {split['protocol']}"
         f"{' (published)' if split['published'] == 'yes' else ''}: {split['words']}; "
         f"{split['leaks'] or 'no'} {'leak' if split['leaks'] == 1 else 'leaks'}. "
-        f"Budget {subject.budget_name} ({trained}). {_listed('seed', subject.seeds)}, {_listed('fold', subject.folds)}. "
+        f"Budget {subject.budget_name} ({trained}), {_listed('seed', subject.seeds)}, {_listed('fold', subject.folds)}. "
         f"{counted} {variant.role} {'case' if counted == 1 else 'cases'}, {variant.grid} grid, "
         f"{variant.checkpoint.replace('_', ' ')} checkpoint."
     )
@@ -49,7 +49,7 @@ def distance_note(metrics: Sequence[str]) -> str:
 
 
 def _listed(word: str, values: Sequence[int]) -> str:
-    return f"{word.capitalize()}{'' if len(values) == 1 else 's'} {', '.join(map(str, values))}"
+    return f"{word}{'' if len(values) == 1 else 's'} {', '.join(map(str, values))}"
 
 
 def _name(subject: Subject, label: int) -> str:

@@ -43,7 +43,7 @@ def contents(subject: Subject, results: Results, runs: Sequence[dict[str, Any]])
         f"{FOLDER}/methods.txt": prose.plain(written, entries),
         f"{FOLDER}/methods.md": prose.markdown(written),
         f"{FOLDER}/methods.tex": prose.tex(written),
-        f"{FOLDER}/references.bib": citations.bibtex(entries.values()),
+        f"{FOLDER}/references.bib": citations.bibtex(entries[key] for key in prose.cited(written)),
     }
 
 

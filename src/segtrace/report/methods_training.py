@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from segtrace import layout, losses, networks
+from segtrace import layout, losses
 from segtrace.config import load, models, runs
 from segtrace.report import citations
 from segtrace.report.prose import Paragraph, cite, counted, listed, sentence
@@ -35,7 +35,7 @@ def architectures(subject: Subject) -> Paragraph:
         )
         more = f" ({_options(method.framework_options)})" if method.framework_options else ""
         sentences.append(
-            f"{method.title} is the network {method.network} ({networks.describe(method.network)}){options}{sizes}"
+            f"{method.title} is the network {method.network}{options}{sizes}"
             f"{framework}{more}"
             f"{cite(citations.method(name, method))}"
         )
@@ -151,14 +151,14 @@ def _schedule(told: models.Training) -> str:
 
 
 def _sampling(told: models.Training) -> str:
-    steps = counted(told.cases_per_step, "case")
     if told.crop is None:
-        return f"A step used {steps}, each a whole image"
+        return f"A step used {counted(told.cases_per_step, 'whole image')}"
     crop = told.crop
     total = crop.foreground + crop.background
+    sides, share = " × ".join(map(str, crop.size)), crop.foreground / total
     return (
-        f"A step used {steps} with {counted(crop.per_case, 'crop')} of {' × '.join(map(str, crop.size))} each, centred on "
-        f"foreground with probability {crop.foreground / total:.3g}"
+        f"A step used {counted(told.cases_per_step, 'case')} with {counted(crop.per_case, 'crop')} of {sides} each, "
+        f"centred on foreground with probability {share:.3g}"
     )
 
 

@@ -49,7 +49,7 @@ SCRIPTS = ("tables", "chains", "charts", "copy")
 STYLES = ("page", "published", "texts")
 
 
-def build(subject: Subject, drawn: dict[str, dict[str, Any]] | None = None) -> str:
+def build(subject: Subject, *, drawn: dict[str, dict[str, Any]] | None = None) -> str:
     """The whole page as HTML; the charts on it are put into ``drawn``, where that is given.
 
     Raises :class:`segtrace.errors.SegtraceError` where the experiment's tables are missing, damaged or

@@ -26,6 +26,12 @@ def cite(*entries: Entry | None) -> str:
     return f" {_OPEN}{','.join(keys)}{_CLOSE}" if keys else ""
 
 
+def cited(paragraphs: Iterable[Paragraph]) -> list[str]:
+    """The keys of all that is cited, in the order in which it comes first."""
+    marks = (match[1] for p in paragraphs for match in _CITED.finditer(" ".join(p.sentences)))
+    return list(dict.fromkeys(key for mark in marks for key in mark.split(",")))
+
+
 def sentence(text: str) -> str:
     """Text as one sentence: a capital first, a full stop last."""
     told = " ".join(text.split(" ")).strip()

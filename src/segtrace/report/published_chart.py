@@ -18,7 +18,7 @@ def rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "row": cell["row"],
             "column": cell["heading"],
             "published": cell["published"],
-            "recomputed": cell["value"],
+            "recomputed here": cell["value"],
             "low": cell["low"],
             "high": cell["high"],
             "printed": cell["printed"],
@@ -48,7 +48,7 @@ def _chart(column: str, drawn: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     tooltip = [
         alt.Tooltip("row:N", title="row"),
         alt.Tooltip("printed:N", title="published"),
-        alt.Tooltip("recomputed:Q", title="recomputed", format=".5~g"),
+        alt.Tooltip("recomputed here:Q", format=".5~g"),
         alt.Tooltip("comparable:N", title="the two are"),
     ]
     base = alt.Chart(alt.Data(name="rows"))
@@ -59,18 +59,16 @@ def _chart(column: str, drawn: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         layers.append(
             bars.encode(x=alt.X("low:Q", title=column, scale=scale), x2="high:Q", y=band, tooltip=tooltip)
         )
-    for field, shape in (("published", "diamond"), ("recomputed", "circle")):
-        points = base.mark_point(size=110, shape=shape, filled=True, opacity=1)
-        kind = alt.Color(
-            datum=dict(zip(("published", "recomputed"), KINDS, strict=True))[field],
-            scale=colour,
-            legend=alt.Legend(orient="bottom", title=None),
+    signs = base.transform_fold(KINDS, as_=["kind", "value"]).mark_point(size=110, filled=True, opacity=1)
+    layers.append(
+        signs.encode(
+            x=alt.X("value:Q", title=column, scale=scale),
+            y=band,
+            color=alt.Color("kind:N", scale=colour, legend=alt.Legend(orient="bottom", title=None)),
+            shape=alt.Shape("kind:N", scale=alt.Scale(domain=KINDS, range=["diamond", "circle"])),
+            tooltip=tooltip,
         )
-        layers.append(
-            points.encode(
-                x=alt.X(f"{field}:Q", title=column, scale=scale), y=band, color=kind, tooltip=tooltip
-            )
-        )
+    )
     chart = alt.layer(*layers).properties(height=34 * len(names) + 10)
     words = (
         f"{column}: published and recomputed values of {len(drawn)} rows. The same numbers are in the table."
