@@ -49,8 +49,8 @@ def as_printed(text: str, *, part: Literal["value", "spread"] = "value") -> Boun
     if not number:
         raise ValueError(f"{text!r} has no {part}")
     half = Fraction(1, 2 * 10 ** len(number.partition(".")[2]))
-    middle = Fraction(number)
-    return Bounds(middle * factor, (middle - half) * factor, (middle + half) * factor)
+    middle, unit = Fraction(number), Fraction(factor)
+    return Bounds(middle * unit, (middle - half) * unit, (middle + half) * unit)
 
 
 def bounds_of(term: Term) -> Bounds:
@@ -103,7 +103,7 @@ def recompute(claim: Claim) -> Verdict:
     agrees = _agrees(found, printed, relation=claim.relation)
     if agrees != "yes" or claim.relation != "equal":
         decimals += 1
-    shown = f"{float(found.value / factor):.{decimals}f}"
+    shown = f"{float(found.value / Fraction(factor)):.{decimals}f}"
     return Verdict(claim, float(found.value), float(found.low), float(found.high), agrees, shown)
 
 

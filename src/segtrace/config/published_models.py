@@ -28,9 +28,9 @@ METRICS = (
 )
 #: Quantities of a cost column, beside the metrics of scores.
 COSTS = ("parameters", "macs", "minutes_per_epoch")
-#: What a cell's own unit stands for, where one column mixes units; others stand in the column. Papers that give
-#: parameters in KB and MB mean 1024 and 1024² of them.
-FACTORS = {"": 1, "K": 10**3, "KB": 1024, "M": 10**6, "MB": 1024**2, "G": 10**9, "GFLOPs": 10**9}
+#: What a cell's own unit stands for, where one column mixes units; others stand in the column.
+#: KB and MB are binary, of parameters: so SC-UNeXt's table 1 is exact for the one size that is known (UNeXt-S).
+FACTORS = {"": 1.0, "K": 1e3, "KB": 2.0**10, "M": 1e6, "MB": 2.0**20, "G": 1e9, "GFLOPs": 1e9}
 _PRINTED = re.compile(
     r"^(?P<value>[+-]?\d+(?:\.\d+)?)(?: ± (?P<spread>\d+(?:\.\d+)?))?(?: (?P<unit>KB|MB|K|M|GFLOPs|G))?$"
 )
@@ -47,12 +47,16 @@ def _is_printed(text: str) -> str:
 Printed = Annotated[str, AfterValidator(_is_printed)]
 
 
-def parts(printed: str) -> tuple[str, str, int]:
+def parts(printed: str) -> tuple[str, str, float]:
     """A printed cell's value and spread as text, each empty where it is not given, and the factor of its own unit."""
     match = _PRINTED.match(printed)
     if match is None:
-        return "", "", 1
+        return "", "", 1.0
     return match["value"], match["spread"] or "", FACTORS[match["unit"] or ""]
+
+
+#: The cost that is counted in trained weights.
+COUNTED = "parameters"
 
 
 class Column(Model):
@@ -112,6 +116,8 @@ class Convention(Model):
     spread: Literal["sd over cases", "sd over folds", "sd over cases and labels", "none", "unknown"] = "none"
     seeds: Annotated[int, Field(ge=1)] | None = 1
     """Trainings behind a number; None where the paper does not say."""
+    cases: Annotated[int, Field(ge=1)] | None = None
+    """Cases that a number is over, all folds together; None where the paper does not say."""
     notes: list[str] = []
 
 
@@ -130,6 +136,12 @@ class Published(Model):
     errata: list[str] = []
     """What is wrong or contradictory in the print, with the figures."""
     notes: list[str] = []
+
+    @property
+    def counts_parameters(self) -> bool:
+        """Whether a count of parameters is printed for a method that this project has."""
+        wanted = [index for index, column in enumerate(self.columns) if column.metric == COUNTED]
+        return any(row.method and row.cells[index] for row in self.rows for index in wanted)
 
     @model_validator(mode="after")
     def _rectangular(self) -> "Published":

@@ -128,7 +128,8 @@ def _readers(job: Job) -> dict[str, Callable[[Job, models.Config], Any]]:
         case "score":
             return {"references": _references, "predictions": _predictions}
         case "compare":
-            return {"scores": _scores, "split": _split_gate}
+            counted = {"weights": _counted} if jobs.counts_parameters(job.name) else {}
+            return {"scores": _scores, "split": _split_gate, **counted}
         case "overview" | "report":
             return {"files": _files}
     raise ValueError(f"no phase {job.phase!r}")
@@ -230,6 +231,13 @@ def _scores(job: Job, config: models.Config) -> dict[str, str | None]:
     for made in jobs.scored(job.name, config):
         found |= sums(made)
     return found
+
+
+def _counted(job: Job, config: models.Config) -> dict[str, str | None]:
+    """The weights whose parameters are counted beside published counts."""
+    made = [jobs.run_of(scored) for scored in jobs.scored(job.name, config)]
+    paths = [(run, str(layout.run(run) / layout.WEIGHTS["last"])) for run in made]
+    return {path: sums(jobs.train(run))[path] for run, path in paths}
 
 
 def _split_gate(job: Job, _: models.Config) -> str | None:
