@@ -12,7 +12,7 @@ from segtrace.report.subject import Subject
 KEPT = {
     exports.FOLDER: tuple(f".{ending}" for ending in exports.ENDINGS),
     methods_text.FOLDER: (".txt", ".md", ".tex", ".bib"),
-    figure_files.FOLDER: (".svg",),
+    **{f"{figure_files.FOLDER}/{kind}": (".svg",) for kind in figure_files.KINDS},
 }
 
 
@@ -22,7 +22,7 @@ def write(subject: Subject, folder: Path, drawn: Mapping[str, Mapping[str, Any]]
     Files of an earlier page that this one has no more are removed. ``drawn`` are the page's charts.
     """
     results, runs = scores.read(subject), origins.run_rows(subject)
-    texts = papers.files(subject, results, runs) | figure_files.pictures(subject, drawn)
+    texts = papers.files(subject, results, runs) | figure_files.pictures(drawn)
     made = {}
     for name, text in texts.items():
         files.write_text(folder / name, text)

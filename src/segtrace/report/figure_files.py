@@ -1,26 +1,28 @@
 """The page's charts as files: SVG pictures beside the page, and in Snakemake's own report.
 
-A chart gets there by being named in :data:`FIGURES`; its caption stands in ``workflow/report/NAME.rst``. Pictures are
-made from the same specifications as the page's charts, by the same library, without a browser and without a network.
+A chart gets there by its name on the page, which :data:`KINDS` assigns to a kind. A kind is a folder
+``figures/KIND``, an output of the rule ``report``, and a caption ``workflow/report/KIND.rst`` that says how to read its
+figures. Pictures are made from the same specifications as the page's charts, by the same library, without a browser
+and without a network.
 """
 
 import copy
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
-import vl_convert
-
-from segtrace.report.subject import Subject
-
-#: Where figures lie, beside the page.
+#: Where figures lie, beside the page: in a folder for each kind.
 FOLDER = "figures"
-#: Figure → the identifier of its chart on the page; MAIN is the label by which cases are ranked.
-FIGURES = {
-    "cases": "points-MAIN-dice",
-    "training_loss": "curve-loss",
-    "validation_dice": "curve-val_dice",
-    "published": "chart-published-1",
+#: Kind → the names of its charts on the page, as a pattern.
+KINDS = {
+    "cases": r"points-.+",
+    "differences": r"(?:differences|significance)-.+",
+    "ranking": r"(?:blobs|schemes|tau)-.+",
+    "agreement": r"agreement-.+",
+    "cost": r"cost-.+",
+    "training": r"curve-.+",
+    "published": r"published-\d+",
 }
 #: Width of a figure in pixels.
 WIDTH = 720
@@ -37,21 +39,23 @@ CONFIG = {
 }
 
 
-def pictures(subject: Subject, drawn: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """File below the page's folder → SVG text, of each figure whose chart the page draws.
+def pictures(drawn: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """File below the page's folder → SVG text, of each chart of the page that is of a kind.
 
-    ``drawn`` maps a chart's identifier to its ``spec`` and its ``rows``, as lists by column.
+    ``drawn`` maps a chart's name to its ``spec`` and its ``rows``, as lists by column.
     """
-    made = {}
-    for name, identifier in FIGURES.items():
-        chart = drawn.get(identifier.replace("MAIN", str(subject.main_label)))
-        if chart is not None:
-            made[f"{FOLDER}/{name}.svg"] = svg(chart["spec"], chart["rows"])
-    return made
+    return {
+        f"{FOLDER}/{kind}/{name}.svg": svg(chart["spec"], chart["rows"])
+        for kind, pattern in KINDS.items()
+        for name, chart in drawn.items()
+        if re.fullmatch(pattern, name)
+    }
 
 
 def svg(spec: Mapping[str, Any], columns: Mapping[str, list[Any]]) -> str:
     """A chart as SVG, on white, with its description for screen readers."""
+    import vl_convert  # the workflow reads this module for its kinds alone
+
     full = copy.deepcopy(dict(spec))
     count = len(next(iter(columns.values()), []))
     rows = [{key: _known(column[place]) for key, column in columns.items()} for place in range(count)]

@@ -5,7 +5,7 @@ from typing import Any
 
 import altair as alt
 
-from segtrace.report.charts import COLOURS, _spec, columnar
+from segtrace.report.charts import COLOURS, columnar
 
 #: What the two signs of a chart stand for.
 KINDS = ["published", "recomputed here"]
@@ -35,7 +35,7 @@ def charts(drawn: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     for row in drawn:
         grouped.setdefault(row["column"], []).append(row)
     return {
-        f"chart-published-{place}": {"heading": column, **_chart(column, rows)}
+        f"published-{place}": {"heading": column, **_chart(column, rows)}
         for place, (column, rows) in enumerate(grouped.items(), 1)
     }
 
@@ -73,4 +73,12 @@ def _chart(column: str, drawn: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     words = (
         f"{column}: published and recomputed values of {len(drawn)} rows. The same numbers are in the table."
     )
-    return {"spec": _spec(chart, description=words), "rows": columnar(drawn)}
+    spec: dict[str, Any] = chart.properties(
+        width="container", description=words, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
+    ).to_dict()
+    spec.pop("config", None)  # the page's own
+    return {
+        "spec": spec,
+        "rows": columnar(drawn),
+        "columns": {key: key for key in ("row", "printed", KINDS[1], "low", "high")},
+    }
