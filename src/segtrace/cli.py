@@ -63,6 +63,10 @@ MORE = {
         "segtrace.add_dataset.command",
         "make a data set of a folder of your own: recognise its layout, take it in, index it",
     ),
+    "published": (
+        "segtrace.published.command",
+        "show what papers printed: tables, how they were computed, and claims recomputed from them",
+    ),
 }
 COMMANDS = {name: (f"segtrace.{name}.command", text) for name, text in PHASES.items()} | TRUST | MORE
 LISTS = {

@@ -105,7 +105,7 @@ def test_page_shows_the_summary_and_the_constant_prediction(built):
 def test_dice_iou_and_hd95_are_shown_and_the_other_metrics_unfold(built):
     text = built.text
     tables_of = re.findall(
-        r"(<details>\n<summary id=\"more-\d\">.*?)?<table class=\"sortable numbers\">(.*?)</thead>",
+        r"(<details>\n<summary id=\"more-\d\">.*?)?<table class=\"sortable numbers\" data-filtered>(.*?)</thead>",
         text,
         re.S,
     )

@@ -27,9 +27,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _compare(name: str, config: "Config") -> None:
     from segtrace import files, layout, tables
+    from segtrace.compare import published
     from segtrace.compare import tables as compare
     from segtrace.config import load, runs
-    from segtrace.trace import record
+    from segtrace.trace import jobs, record
     from segtrace.trace.jobs import Job
 
     experiment = load.experiment(name)
@@ -56,8 +57,18 @@ def _compare(name: str, config: "Config") -> None:
         files.write_json(
             folder / "metrics.json", compare.metrics(summary, split=split, scores_sha256=bytes_of)
         )
-        for table in ("intervals", "aggregates", "tests", "ranks", "published", "missing"):
+        for table in ("intervals", "aggregates", "tests", "ranks", "missing"):
             tables.write(table, [], folder / f"{table}.csv")
+        printed = published.rows(
+            experiment,
+            budget=(config.budget, load.load("budgets", config.budget)),
+            data=load.dataset(experiment.dataset),
+            summary=summary,
+            aggregates=[],
+            split_cases=published.read_split_cases(gate),
+            parameters=published.read_parameters(wanted) if jobs.counts_parameters(name) else {},
+        )
+        tables.write("published", printed, folder / "published.csv")
         tables.write("summary", summary, folder / "summary.csv")
         record.write(job, made)
     print(f"{folder / 'summary.csv'}: {len(wanted)} runs, {scores['case'].nunique()} cases", flush=True)

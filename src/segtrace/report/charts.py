@@ -8,6 +8,7 @@ Colours of axes and text come from the page at drawing time.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -46,6 +47,19 @@ LABEL = 150
 
 #: Field → heading of the table that lists what a chart draws.
 Columns = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart on the page: ``name`` is its place there, ``content`` what a chart builder returned."""
+
+    name: str
+    caption: str
+    content: dict[str, Any]
+
+
+#: Figures that belong together: ``name`` and ``figures``, and what the section's template needs besides.
+Group = dict[str, Any]
 
 
 def library() -> str:
@@ -123,6 +137,15 @@ def quoted(text: str) -> str:
 def place(field: str, names: Sequence[str]) -> str:
     """Expression: the place of a row's ``field`` among ``names``."""
     return f"indexof([{','.join(quoted(name) for name in names)}], datum.{field})"
+
+
+def short(value: float | None) -> str:
+    """Three significant digits, never as a power of ten above 1, with a true minus sign."""
+    if value is None:
+        return "–"
+    rounded = float(f"{value:.3g}")
+    text = f"{rounded:,.0f}".replace(",", "\u202f") if abs(rounded) >= 1000 else f"{rounded:g}"
+    return text.replace("-", "−")
 
 
 def _cycle(items: Sequence[str], count: int) -> list[str]:

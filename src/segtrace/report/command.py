@@ -1,6 +1,7 @@
 """``segtrace report EXPERIMENT``: make an experiment's page."""
 
 import argparse
+from typing import Any
 
 from segtrace.options import add_experiment
 
@@ -14,7 +15,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the experiment's page."""
     from segtrace import files, layout, tables
     from segtrace.config import load, runs
-    from segtrace.report import cost, page
+    from segtrace.report import beside, cost, page
     from segtrace.report.subject import Subject
     from segtrace.trace import record
     from segtrace.trace.jobs import Job
@@ -40,9 +41,15 @@ def run(arguments: argparse.Namespace) -> None:
     with files.hold(target.parent, what="report"):
         made = record.begin(job, config)
         costs = cost.rows(subject)
-        text = page.build(subject, costs)
+        drawn: dict[str, dict[str, Any]] = {}
+        text = page.build(subject, costs=costs, drawn=drawn)
+        written = beside.write(subject, target.parent, drawn)
         # Measured times differ from run to run: this table has no record and is compared with nothing.
         tables.write("cost", costs, target.with_name("cost.csv"))
         files.write_text(target, text)
-        record.write(job, made)
+        record.write(job, made, unlisted=written)
     print(f"{target}: {len(text.encode()) / 1e6:.1f} MB; open it in a browser", flush=True)
+    print(
+        f"{target.parent}: {len(written)} files beside it, tables and texts for a paper and figures",
+        flush=True,
+    )

@@ -1,7 +1,8 @@
 """The page: everything gathered, charts and pictures made, laid out by one template.
 
 A section ``NAME`` is its template ``sections/NAME.html.j2``, a line in :data:`SECTIONS` and what it shows:
-a keyword of ``render`` in :func:`build`, made by a function of a module of its own. A number of a table
+a keyword of ``render`` in :func:`build`, made by a function of a module of its own. A section whose own keyword,
+of the section's name, is empty in ``more`` is left out, in the menu too. A number of a table
 is written by the macro ``number``, which links it to the chain of its method or run, ``#chain-METHOD`` or
 ``#chain-METHOD-fold-K-seed-S`` (:mod:`segtrace.report.chains`); a gate is ``#gate-raw``, ``#gate-prepared``
 or ``#gate-split``. What a script draws in the page's colours it draws anew at the document's event
@@ -22,13 +23,14 @@ from typing import Any
 from markupsafe import Markup
 
 from segtrace import __version__, aggregation, pages
-from segtrace.report import cases, chains, charts, figures, gates, origins, scores
+from segtrace.report import cases, chains, charts, compared, figures, gates, origins, papers, scores
 from segtrace.report.subject import Subject
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: The page's sections in order, each with its name in the menu and a template ``sections/NAME.html.j2``.
 SECTIONS = {
     "results": "Results",
+    "published": "Published",
     "cases": "Every case",
     "ranking": "Ranking",
     "agreement": "Agreement",
@@ -39,32 +41,35 @@ SECTIONS = {
     "gates": "Gates",
     "chains": "Where numbers come from",
     "origins": "What was run",
+    "methods": "Methods text",
+    "exports": "Tables for a paper",
     "again": "Make it again",
 }
 #: Scripts that run before anything is shown.
 EARLY = ("colours",)
 #: Scripts and styles of the page, put together in this order.
-SCRIPTS = ("tables", "chains", "charts")
-STYLES = ("page", "charts")
+SCRIPTS = ("tables", "chains", "charts", "copy")
+STYLES = ("page", "charts", "published", "texts")
 
 
-def build(subject: Subject, costs: Sequence[Mapping[str, Any]] = ()) -> str:
-    """The whole page as HTML; ``costs`` are the rows of :func:`segtrace.report.cost.rows`.
+def build(
+    subject: Subject,
+    *,
+    costs: Sequence[Mapping[str, Any]] = (),
+    drawn: dict[str, dict[str, Any]] | None = None,
+) -> str:
+    """The whole page as HTML; the charts on it are put into ``drawn``, where that is given.
+
+    ``costs`` are the rows of :func:`segtrace.report.cost.rows`.
 
     Raises :class:`segtrace.errors.SegtraceError` where the experiment's tables are missing, damaged or
     older than its scores. Other files that are not on this machine are named on the page.
     """
     results = scores.read(subject)
     runs = origins.run_rows(subject)
-    parts = {
-        "points": figures.every_case(subject, results),
-        "ranking": figures.ranking(subject, results),
-        "agreement": figures.volumes(subject, results),
-        "cost": figures.costs(subject, results, costs),
-        "curves": figures.training(subject, runs),
-    }
-    drawn = figures.contents(*parts.values())
-    empty = {name for name in ("ranking", "agreement", "cost") if not parts[name]}
+    drawn = {} if drawn is None else drawn
+    more = papers.sections(subject, results, runs, drawn)
+    more |= figures.sections(subject, results, runs, costs=costs, drawn=drawn)
     scripts = {
         "early": _joined("scripts", EARLY, "js"),
         "library": charts.library() if drawn else "",
@@ -77,14 +82,18 @@ def build(subject: Subject, costs: Sequence[Mapping[str, Any]] = ()) -> str:
         version=__version__,
         policy=security_policy([script for script in scripts.values() if script]),
         style=Markup(_joined("styles", STYLES, "css")),
-        sections={name: title for name, title in SECTIONS.items() if name not in empty},
+        sections={name: title for name, title in SECTIONS.items() if more.get(name, True)},
+        **more,
         scripts={name: Markup(text) for name, text in scripts.items()},
-        tables=scores.summary_tables(subject, results),
+        tables=scores.summary_tables(subject, results, compared.standing(subject, results)),
+        compared=_compared(subject, results),
+        level=compared.LEVEL,
+        metric_names={metric: heading[0] for metric, heading in scores.HEADINGS.items()},
         aggregation=aggregation.POLICY,
         tolerances=scores.tolerances(subject, results),
         notes=results.notes,
-        missing=scores.missing_cases(results),
-        **parts,
+        missing={"cases": scores.missing_cases(results), "runs": compared.missing(results)},
+        empties=compared.empties(subject, results),
         without_history=[run["run"] for run in runs if not run["history"]],
         cases=_case_rows(subject, results),
         charts={name: _script_json(content) for name, content in drawn.items()},
@@ -101,6 +110,20 @@ def build(subject: Subject, costs: Sequence[Mapping[str, Any]] = ()) -> str:
         files=origins.table_files(subject),
         counts=_counts(results),
     )
+
+
+def _compared(subject: Subject, results: scores.Results) -> dict[int, dict[str, Any]]:
+    """Label → what unfolds below its table: pairs, ranks, intervals and averages, with their notes."""
+    return {
+        label: {
+            "pairs": compared.pairs(subject, results, label),
+            "ranks": compared.ranks(subject, results, label),
+            "intervals": compared.intervals(subject, results, label),
+            "averages": compared.averages(subject, results, label),
+            "notes": compared.label_notes(results, label),
+        }
+        for label in subject.labels
+    }
 
 
 def plain(text: str) -> str:
