@@ -9,10 +9,13 @@ from segtrace.report.subject import Subject
 
 
 def volumes(subject: Subject, results: scores.Results) -> list[Group]:
-    """Bland–Altman plots of each label and method, and the table of their lines."""
+    """Bland–Altman plots of each label and method, and the table of their lines.
+
+    Where the table with the spacings is not on this machine, the one group has no figures and a ``problem``.
+    """
     measured = agreement.scale(subject)
     if measured is None:
-        return []
+        return [{"name": "", "figures": [], "problem": "the table with the spacing of the cases"}]
     missing = {(value.method, value.case) for value in results.values if value.missing}
     found = agreement.pairs(results.scores, measured=measured, missing=missing)
     made = []
@@ -59,7 +62,16 @@ def volumes(subject: Subject, results: scores.Results) -> list[Group]:
             for method, known in limits.items()
         ]
         rows = [_agreement_row(method, known, of_label[method][1]) for method, known in limits.items()]
-        made.append({"name": name, "label": label, "unit": measured.unit, "figures": figures, "rows": rows})
+        made.append(
+            {
+                "name": name,
+                "label": label,
+                "unit": measured.unit,
+                "figures": figures,
+                "rows": rows,
+                "problem": "",
+            }
+        )
     return made
 
 
