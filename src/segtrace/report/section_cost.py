@@ -63,5 +63,5 @@ def _cost_cell(row: Mapping[str, Any], field: str) -> tuple[str, str, str]:
         return ("–", "", "")
     if field == "parameters":
         return (f"{value:,.0f}".replace(",", "\u202f"), "", repr(value))
-    least, most = row[f"{field}_least"], row[f"{field}_most"]
-    return (short(value), f"{short(least)} to {short(most)}" if least != most else "", repr(value))
+    least, most = short(row[f"{field}_least"]), short(row[f"{field}_most"])
+    return (short(value), f"{least} to {most}" if least != most else "", repr(value))
