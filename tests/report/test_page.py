@@ -11,6 +11,7 @@ import pytest
 
 from segtrace import files, layout, tables
 from segtrace.cli import main
+from segtrace.report import charts
 
 LOADING = {"src", "srcset", "poster", "data", "action", "background"}
 
@@ -67,9 +68,15 @@ def built(tmp_path_factory, project_type):
         text = make_page()
         summary = tables.read("summary", layout.results("toy") / "summary.csv")
         sha256 = files.sha256_file(layout.results("toy") / "summary.csv")
-        again = make_page()
+        again, drawn = make_page(), project.charts()
     return SimpleNamespace(
-        project=project, text=text, page=Page(text), summary=summary, sha256=sha256, again=again
+        project=project,
+        text=text,
+        page=Page(text),
+        summary=summary,
+        sha256=sha256,
+        again=again,
+        charts=drawn,
     )
 
 
@@ -77,20 +84,23 @@ def test_page_shows_every_method_label_and_case(built):
     project, page = built.project, built.page
     for name in (*project.methods, "The method alpha", "Organ", "Nodule", "Mean of labels", "Budget: smoke"):
         assert name in page.text, name
-    charts = {
+    drawn = {
         a["data-chart"]: json.loads(s)
         for a, s in zip(page.all("script"), page.scripts, strict=True)
         if "data-chart" in a
     }
-    assert set(charts) == {
-        *(f"points-{label}-{metric}" for label in (0, 1, 2) for metric in ("dice", "hd95_mm")),
-        "curve-loss",
-        "curve-val_dice",
-    }
-    assert sorted(set(charts["points-0-dice"]["rows"]["case"])) == project.cases
-    assert len(charts["points-1-dice"]["rows"]["case"]) == len(project.cases) * len(project.methods)
-    assert len(set(charts["curve-loss"]["rows"]["run"])) == 4
-    assert {figure["id"] for figure in page.all("div") if figure.get("class") == "chart"} == set(charts)
+    assert set(drawn) == built.charts
+    assert sorted(set(drawn["points-0-dice"]["rows"]["case"])) == project.cases
+    assert len(drawn["points-1-dice"]["rows"]["case"]) == len(project.cases) * len(project.methods)
+    assert len(set(drawn["curve-loss"]["rows"]["run"])) == 4
+    places = [figure["id"] for figure in page.all("div") if figure.get("class") == "chart"]
+    assert sorted(places) == sorted(drawn)
+    unfolding = [a["data-values"] for a in page.all("details") if "data-values" in a]
+    assert sorted(unfolding) == sorted(drawn)  # each chart has its numbers beside it
+    for chart in drawn.values():
+        assert chart["spec"]["description"]
+        assert set(chart["columns"]) <= set(chart["rows"])
+    assert "#cost" not in built.text  # neither networks nor times are known
 
 
 def test_page_shows_the_summary_and_the_constant_prediction(built):
@@ -251,6 +261,23 @@ def test_missing_tables_name_the_file(make_project, capsys):
     make_project()
     assert main(["report", "toy"]) == 1
     assert "results/toy/summary.csv: no such file" in capsys.readouterr().err
+
+
+def test_volumes_come_from_the_counts_and_a_missing_prediction_is_left_out(make_project):
+    project = make_project(pictures=False)
+    path = project.scores_path("alpha")
+    scores = tables.read("scores", path)
+    rows = scores[(scores.label == 1) & (scores.case != "case_000")]
+    voxel = project.spacing**3 / 1000
+    differences = [(fp - fn) * voxel for fp, fn in zip(rows.fp, rows.fn, strict=True)]
+    gone = scores.case == "case_000"
+    scores.loc[gone, "reason"] = "prediction missing"
+    tables.write("scores", scores, path)
+    page = Page(make_page())
+    mean = sum(differences) / len(differences)
+    expected = f"alpha {len(differences)} 1 {charts.short(mean)}"
+    assert expected in page.text.replace("\u2212", "−"), expected
+    assert "alpha: 3 cases, 1 left out without a prediction." in page.text
 
 
 def test_hostile_text_is_shown_and_never_markup(make_project):

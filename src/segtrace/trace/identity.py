@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrace import digests, layout
-from segtrace.config import load, models, runs
+from segtrace.config import claims, load, models, runs
 from segtrace.errors import SegtraceError
 from segtrace.files import sha256_file
 from segtrace.seen import tree_sums
@@ -252,7 +252,8 @@ def _files(job: Job, config: models.Config) -> dict[str, str | None]:
     for made in jobs.upstream(job, config):
         wanted = {
             "train": ("history.csv", "run.json"),
-            "compare": ("summary.csv", "per_case.csv", "metrics.json"),
+            # the joined tables are made from one file of an experiment, its page from all
+            "compare": ("metrics.json",) if job.phase == "overview" else jobs.COMPARED,
         }.get(made.phase)
         for path, sha256 in sums(made).items():
             if wanted is None or Path(path).name in wanted:
@@ -296,8 +297,10 @@ def configuration(job: Job, config: models.Config) -> Any:
         case "score":
             keys = _keys(jobs.dataset_of(job), ("labels", "spacing_known", "nsd_tolerance", "options"))
             return {**keys, "variant": str(jobs.variant_of(job))}
-        case "compare" | "report":
+        case "compare":
             return _shown(job.name, config)
+        case "report":
+            return _shown(job.name, config) | _cited(job.name)
         case "overview":
             return {"experiments": list(config.experiments)}
     raise ValueError(f"no phase {job.phase!r}")
@@ -331,6 +334,19 @@ def _shown(name: str, config: models.Config) -> dict[str, Any]:
         "methods": {method: load.method(method).model_dump(mode="json") for method in experiment.methods},
         "asked": {"budget": config.budget, "seeds": list(config.seeds)},
     }
+
+
+def _cited(name: str) -> dict[str, Any]:
+    """What a page says of a paper, of its claims, which may name cells of other experiments, and of segtrace itself."""
+    given = load.experiment(name).published
+    citation = Path("CITATION.cff")
+    made: dict[str, Any] = {"citation": sha256_file(citation) if citation.is_file() else None}
+    if given is not None:
+        paper: models.Paper = load.load("papers", given.paper)
+        used = [claim for claim in paper.claims if name in {term.experiment for term in claim.terms}]
+        made["paper"] = paper.model_dump(mode="json")
+        made["claims"] = [claims.recompute(claim).recomputed for claim in used]
+    return made
 
 
 # --- code -------------------------------------------------------------------------------------------

@@ -255,7 +255,7 @@ def _matches() -> Iterator[tuple[str, str]]:
     yield rf"scores/(?P<name>{run}/{variant})\.csv", "score"
     yield r"results/(?:metrics\.json|histories\.csv)", "overview"
     yield r"results/(?P<name>[^/]+)/[^/]+", "compare"
-    yield r"reports/(?P<name>[^/]+)/index\.html", "report"
+    yield r"reports/(?P<name>[^/]+)/(?:index\.html|(?:tables|methods|figures/[^/]+)/[^/]+)", "report"
 
 
 def of_file(path: Path | str) -> Job:

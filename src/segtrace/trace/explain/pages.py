@@ -16,7 +16,7 @@ from segtrace.errors import SegtraceError, advice
 from segtrace.trace import jobs
 from segtrace.trace.cells import KEYS, Subject, select
 from segtrace.trace.dotted import at
-from segtrace.trace.explain import arithmetic
+from segtrace.trace.explain import arithmetic, charts
 from segtrace.trace.explain.chain import walk
 from segtrace.trace.explain.facts import Facts
 from segtrace.trace.explain.links import Needs, broken, need
@@ -209,7 +209,7 @@ def source(element: Element, experiment: str, facts: Facts) -> Source:
         for job in jobs.above([Job("compare", experiment)], facts.asked(Job("compare", experiment))):
             tables = [p for p in jobs.outputs(job) if p.suffix == ".csv" or p.name.endswith("receipt.json")]
             made.add(tables[0], {}, None, what=f"digests in the record of {job}")
-    else:
+    elif not charts.add_sources(made.add, name, experiment, scored, facts):
         raise SegtraceError(
             f"{element.kind} {name!r} ({element.heading}) is not one that 'segtrace report' draws"
         )

@@ -1,0 +1,76 @@
+"""The page's charts as files: SVG pictures beside the page, and in Snakemake's own report.
+
+A chart gets there by its name on the page, which :data:`KINDS` assigns to a kind. A kind is a folder
+``figures/KIND``, an output of the rule ``report``, and a caption ``workflow/report/KIND.rst`` that says how to read its
+figures. Pictures are made from the same specifications as the page's charts, by the same library, without a browser
+and without a network.
+"""
+
+import copy
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+#: Where figures lie, beside the page: in a folder for each kind.
+FOLDER = "figures"
+#: Kind → the names of its charts on the page, as a pattern.
+KINDS = {
+    "cases": r"points-.+",
+    "differences": r"(?:differences|significance)-.+",
+    "ranking": r"(?:blobs|schemes|tau)-.+",
+    "agreement": r"agreement-.+",
+    "cost": r"cost-.+",
+    "training": r"curve-.+",
+    "published": r"published-\d+",
+}
+#: Width of a figure in pixels.
+WIDTH = 720
+#: The library brings Liberation Sans along, which is as wide as Arial: layout is the same on every machine.
+FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+CONFIG = {
+    "background": "white",
+    "font": FONT,
+    "view": {"stroke": None},
+    "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "gridColor": "#e3e7eb"},
+    "legend": {"labelFontSize": 12},
+    "tick": {"color": "#1b2127"},
+    "rule": {"color": "#1b2127"},
+    "style": {
+        "ink": {"color": "#1b2127", "fill": "#1b2127"},
+        "band": {"color": "#55606b", "fill": "#55606b"},
+    },
+}
+
+
+def pictures(drawn: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """File below the page's folder → SVG text, of each chart of the page that is of a kind.
+
+    ``drawn`` maps a chart's name to its ``spec`` and its ``rows``, as lists by column.
+    """
+    return {
+        f"{FOLDER}/{kind}/{name}.svg": svg(chart["spec"], chart["rows"])
+        for kind, pattern in KINDS.items()
+        for name, chart in drawn.items()
+        if re.fullmatch(pattern, name)
+    }
+
+
+def svg(spec: Mapping[str, Any], columns: Mapping[str, list[Any]]) -> str:
+    """A chart as SVG, on white, with its description for screen readers."""
+    import vl_convert  # the workflow reads this module for its kinds alone
+
+    full = copy.deepcopy(dict(spec))
+    count = len(next(iter(columns.values()), []))
+    rows = [{key: _known(column[place]) for key, column in columns.items()} for place in range(count)]
+    full["datasets"] = {**full.get("datasets", {}), "rows": rows}
+    if full.get("width") == "container":
+        full["width"] = WIDTH
+    # A specification's own configuration, where it has one, wins over the one of all figures.
+    full["config"] = {**CONFIG, **full.get("config", {})}
+    text: str = vl_convert.vegalite_to_svg(full)
+    return text if text.endswith("\n") else text + "\n"
+
+
+def _known(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
