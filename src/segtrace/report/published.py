@@ -215,5 +215,15 @@ def conventions(subject: Subject, given: Published) -> list[dict[str, Any]]:
         ("Budget", "as published", subject.budget.title if not subject.budget.published else "as published"),
     ]
     return [
-        {"what": name, "paper": paper, "here": here, "same": paper == here} for name, paper, here in pairs
+        {"what": name, "paper": paper, "here": here, "verdict": _verdict(paper, here)}
+        for name, paper, here in pairs
     ]
+
+
+def _verdict(paper: str, here: str) -> str:
+    """Whether the two are the same, as far as the paper says."""
+    if paper == "not stated":
+        return "not stated in the paper"
+    if paper == "none given":
+        return "none in the paper"
+    return "same" if paper == here else "differs"
