@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from segtrace.config import load
-from segtrace.config.models import Paper
-from segtrace.config.published_models import Published
+from segtrace.config.models import Claim, Paper
+from segtrace.config.published_models import Published, Term
 
 ROOT = Path(__file__).parents[2]
 PAPERS = os.environ.get("SEGTRACE_PAPERS")
@@ -81,9 +81,12 @@ def lines_of(published: Published) -> list[Line]:
     return [(name, cells) for name, cells in filled if cells]
 
 
-def sections(text: str) -> dict[str, str]:
-    """'abstract' and 'section 3.4' → plain text, without tables; a section holds its subsections."""
-    parts: dict[str, list[str]] = {}
+def sections(text: str) -> dict[str, list[str]]:
+    """'abstract' and 'section 3.4' → its lines, plain; a section holds its subsections.
+
+    Running text is joined to one line, the first; each line of a table stays one.
+    """
+    parts: dict[tuple[str, bool], list[str]] = {}
     current = ""
     for line in text.splitlines():
         bare = plain(line).lstrip("# ")
@@ -92,14 +95,45 @@ def sections(text: str) -> dict[str, str]:
             current = heading[1]
         elif re.match(r"^abstract\b", bare, re.IGNORECASE):
             current = "abstract"
-        if not (line.lstrip().startswith("|") or line.count("\t") > 1):
-            parts.setdefault(current, []).append(bare)
-    found = {"abstract": " ".join(parts.get("abstract", []))}
-    for name in parts:
-        if name and name != "abstract":
-            below = [" ".join(lines) for key, lines in parts.items() if f"{key}.".startswith(f"{name}.")]
-            found[f"section {name}"] = " ".join(below)
-    return found
+        in_table = line.lstrip().startswith("|") or line.count("\t") > 1
+        parts.setdefault((current, in_table), []).append(bare)
+    names = {name for name, _ in parts if name}
+    return {
+        "abstract" if name == "abstract" else f"section {name}": [
+            " ".join(_below(parts, name, in_table=False)),
+            *_below(parts, name, in_table=True),
+        ]
+        for name in names
+    }
+
+
+def _below(parts: dict[tuple[str, bool], list[str]], name: str, *, in_table: bool) -> list[str]:
+    chosen = [lines for (key, kind), lines in parts.items() if kind == in_table and _is_in(key, name)]
+    return [line for lines in chosen for line in lines]
+
+
+def _is_in(section: str, name: str) -> bool:
+    return f"{section}.".startswith(f"{name}.")
+
+
+def states(lines: list[str], claim: Claim) -> bool:
+    """Whether a section states a claim's figure: in its text, or in the line of a table that holds all its terms."""
+    figure = number(claim.printed)
+    cells = [number(cell) for cell in map(cell_of, claim.terms) if cell]
+    return any(
+        figure.search(line) and (place == 0 or (cells and all(cell.search(line) for cell in cells)))
+        for place, line in enumerate(lines)
+    )
+
+
+def cell_of(term: Term) -> str:
+    """The printed cell that a term names; empty for a number with a source of its own."""
+    if term.experiment is None:
+        return ""
+    published = load.experiment(term.experiment).published
+    assert published is not None
+    row = next(row for row in published.rows if row.name == term.row)
+    return row.cells[[column.name for column in published.columns].index(str(term.column))]
 
 
 @cache
@@ -149,7 +183,7 @@ def test_every_claimed_figure_stands_in_its_section(name: str) -> None:
     missing = [
         f"{claim.printed} ({claim.claim})"
         for claim in paper.claims
-        if not number(claim.printed).search(parts.get(claim.where, ""))
+        if not states(parts.get(claim.where, []), claim)
     ]
     assert not missing, f"config/papers/{name}.yaml: not in the section named: {missing}"
 
@@ -171,6 +205,19 @@ def test_no_changed_digit_of_a_cell_goes_unseen(name: str) -> None:
             others = [[*cells[:place], other, *cells[place + 1 :]] for other in changed(cell)]
             unseen += [(words, other[place], cell) for other in others if holds(kept, (words, other))]
     assert not unseen
+
+
+@needs_texts
+@pytest.mark.parametrize("name", of_config("papers"))
+def test_a_changed_digit_of_a_claim_is_unseen_only_where_it_makes_another_printed_number(name: str) -> None:
+    paper: Paper = load.load("papers", name)
+    parts = sections(texts()[name])
+    for claim in paper.claims:
+        others = {other.printed for other in paper.claims if other.where == claim.where}
+        others |= {cell_of(term) for term in claim.terms}
+        for figure in changed(claim.printed):
+            if states(parts[claim.where], claim.model_copy(update={"printed": figure})):
+                assert figure in others, f"{claim.claim}: {figure} instead of {claim.printed} goes unseen"
 
 
 # --- the reading itself, on lines made by hand ------------------------------------------------------
@@ -215,13 +262,39 @@ def test_a_part_of_a_number_is_not_the_number(part: str) -> None:
     assert not holds(TEXT, ("U-Net [7]", [part]))
 
 
-def test_sections_hold_their_subsections_and_no_tables() -> None:
+def test_sections_hold_their_subsections_and_keep_tables_apart() -> None:
     found = sections(TEXT)
-    assert number("2.5").search(found["abstract"])
-    assert not number("12.25").search(found["abstract"])
-    assert number("12.25").search(found["section 1"])
-    assert number("12.25").search(found["section 1.1"])
-    assert not number("7.250").search(found["section 1.1"])
+    assert set(found) == {"abstract", "section 1", "section 1.1"}
+    assert number("2.5").search(found["abstract"][0])
+    assert not number("12.25").search(found["abstract"][0])
+    for name in ("section 1", "section 1.1"):
+        assert number("12.25").search(found[name][0])
+        assert not number("7.250").search(found[name][0])
+        assert any(number("7.250").search(line) for line in found[name][1:])
+
+
+@pytest.mark.parametrize(
+    ("printed", "where", "stated"),
+    [
+        ("2.5", "abstract", True),
+        ("2.6", "abstract", False),
+        ("2.5", "section 1", False),
+        ("12.25", "section 1", True),
+        ("7.250", "section 1", False),  # in a table alone, in a line with none of the claim's terms
+        ("2.5", "section 9", False),
+    ],
+)
+def test_a_claim_is_stated_in_its_section_alone(printed: str, where: str, stated: bool) -> None:
+    claim = Claim.model_validate(
+        {
+            "claim": "c",
+            "printed": printed,
+            "where": where,
+            "operation": "value",
+            "terms": [{"number": 1, "source": "counted"}],
+        }
+    )
+    assert states(sections(TEXT).get(where, []), claim) == stated
 
 
 def test_lines_of_a_table_printed_with_methods_side_by_side() -> None:

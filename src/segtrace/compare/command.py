@@ -1,7 +1,7 @@
 """``segtrace compare [EXPERIMENT]``: make an experiment's tables, or join those of all experiments."""
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from segtrace.options import add_experiment
 
@@ -26,8 +26,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _compare(name: str, config: "Config") -> None:
-    from segtrace import files, layout, tables
-    from segtrace.compare import published
+    from segtrace import aggregation, files, layout, tables
+    from segtrace.compare import aggregates, intervals, paired, published, ranking
     from segtrace.compare import tables as compare
     from segtrace.config import load, runs
     from segtrace.trace import jobs, record
@@ -51,27 +51,40 @@ def _compare(name: str, config: "Config") -> None:
             labels=labels,
             split=split,
         )
+        records = cast("list[dict[str, Any]]", scores.to_dict("records"))
+        values = aggregation.run_values(records, methods=experiment.methods, labels=list(labels))
+        cells, names = aggregation.cells_of(values), {0: compare.MEAN_NAME, **labels}
+        bounds = intervals.rows(cells, values, labels=names)
+        tests = paired.rows(cells, methods=experiment.methods, labels=names)
+        averaged = aggregates.rows(records, values=values, labels=names, batch=experiment.batch)
+        ranked = ranking.rows(cells, methods=experiment.methods, labels=names)
+        missing = aggregation.missing_cases(records, methods=experiment.methods, labels=list(labels))
         paths = [layout.scores(run, variant) for run in wanted]
         bytes_of = {str(path): files.sha256_file(path) for path in paths}
         tables.write("per_case", scores, folder / "per_case.csv")
         files.write_json(
             folder / "metrics.json", compare.metrics(summary, split=split, scores_sha256=bytes_of)
         )
-        for table in ("intervals", "aggregates", "tests", "ranks", "missing"):
-            tables.write(table, [], folder / f"{table}.csv")
+        summary = intervals.with_bounds(summary, bounds)
         printed = published.rows(
             experiment,
             budget=(config.budget, load.load("budgets", config.budget)),
             data=load.dataset(experiment.dataset),
             summary=summary,
-            aggregates=[],
+            aggregates=averaged,
             split_cases=published.read_split_cases(gate),
             parameters=published.read_parameters(wanted) if jobs.counts_parameters(name) else {},
         )
         tables.write("published", printed, folder / "published.csv")
+        tables.write("aggregates", averaged, folder / "aggregates.csv")
+        tables.write("ranks", ranked, folder / "ranks.csv")
+        tables.write("intervals", bounds, folder / "intervals.csv")
+        tables.write("tests", tests, folder / "tests.csv")
+        tables.write("missing", missing, folder / "missing.csv")
         tables.write("summary", summary, folder / "summary.csv")
         record.write(job, made)
     print(f"{folder / 'summary.csv'}: {len(wanted)} runs, {scores['case'].nunique()} cases", flush=True)
+    print(compare.counted(cells, missing), flush=True)
     kind = "published protocol" if split["published"] == "yes" else "protocol"
     print(f"{kind} {split['protocol']}: {split['words']}; {split['leaks']} leaks", flush=True)
 

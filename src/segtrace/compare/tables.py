@@ -12,7 +12,14 @@ from typing import Any, cast
 import pandas as pd
 
 from segtrace import files, layout, tables
-from segtrace.aggregation import best_constants, split_summary, statistics, values_of_cells
+from segtrace.aggregation import (
+    CaseValue,
+    Cell,
+    best_constants,
+    split_summary,
+    statistics,
+    values_of_cells,
+)
 from segtrace.errors import SegtraceError, raise_all
 
 MEAN_NAME = "mean"
@@ -132,6 +139,19 @@ def summarise(
             records, methods=methods, labels=list(labels)
         ).items()
     ]
+
+
+def counted(cells: Mapping[Cell, Sequence[CaseValue]], missing: Sequence[Mapping[str, Any]]) -> str:
+    """One line: how many predictions are missing, and how many distances count as the worst there is."""
+    worst = {
+        (v.method, v.case, v.label) for values in cells.values() for v in values if v.label and v.as_worst
+    }
+    absent = (
+        f"{len(missing)} predictions missing, counted as worst: missing.csv"
+        if missing
+        else "no prediction missing"
+    )
+    return f"{absent}; {len(worst)} distances of exactly one empty mask count as the image diagonal"
 
 
 def read_split(path: Path, *, folds: Iterable[int]) -> dict[str, Any]:

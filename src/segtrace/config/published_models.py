@@ -5,6 +5,7 @@ kept here, no sentence of a paper.
 """
 
 import re
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -98,8 +99,11 @@ class Row(Model):
     def value(self, index: int, column: Column) -> tuple[float | None, float | None]:
         """Value and spread of the cell at ``index``, which is of ``column``, in this project's units."""
         value, spread, factor = parts(self.cells[index])
-        scale = factor * column.scale
-        return (float(value) * scale if value else None), (float(spread) * abs(scale) if spread else None)
+        scale = Fraction(factor) * Fraction(str(column.scale))  # exact: 83.68 % are 0.8368
+        return (
+            float(Fraction(value) * scale) if value else None,
+            float(Fraction(spread) * abs(scale)) if spread else None,
+        )
 
 
 class Convention(Model):
