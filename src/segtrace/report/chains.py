@@ -32,7 +32,10 @@ def chains(subject: Subject) -> dict[str, Any]:
     scored = _content(folder / "metrics.json").get("scores_sha256", {})
     return {
         "folder": str(folder),
-        "tables": [_file(folder / name, "table") for name in ("summary.csv", "per_case.csv")],
+        "tables": [
+            _file(folder / "summary.csv", "means over cases"),
+            _file(folder / "per_case.csv", "scores of every case and run, joined"),
+        ],
         "methods": [
             {
                 "id": of_method(method),

@@ -45,7 +45,7 @@ SECTIONS = {
 #: Scripts that run before anything is shown.
 EARLY = ("colours",)
 #: Scripts and styles of the page, put together in this order.
-SCRIPTS = ("tables", "chains", "charts", "copy")
+SCRIPTS = ("tables", "chains", "print", "charts", "copy")
 STYLES = ("page", "published", "texts")
 
 
