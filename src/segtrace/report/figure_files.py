@@ -40,6 +40,10 @@ CONFIG = {
     "title": {"anchor": "start", "fontSize": 13, "fontWeight": "normal", "limit": WIDTH},
     "tick": {"color": "#1b2127"},
     "rule": {"color": "#1b2127"},
+    "style": {
+        "ink": {"color": "#1b2127", "fill": "#1b2127"},
+        "band": {"color": "#55606b", "fill": "#55606b"},
+    },
 }
 
 

@@ -16,14 +16,14 @@ never run. The same inputs give the same bytes.
 import base64
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from segtrace import __version__, aggregation, pages
-from segtrace.report import cases, chains, charts, compared, gates, origins, papers, scores
+from segtrace.report import cases, chains, charts, compared, figures, gates, origins, papers, scores
 from segtrace.report.subject import Subject
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -32,7 +32,10 @@ SECTIONS = {
     "results": "Results",
     "published": "Published",
     "cases": "Every case",
+    "ranking": "Ranking",
+    "agreement": "Agreement",
     "pictures": "Pictures",
+    "cost": "Cost",
     "training": "Training",
     "data": "Data",
     "gates": "Gates",
@@ -46,11 +49,18 @@ SECTIONS = {
 EARLY = ("colours",)
 #: Scripts and styles of the page, put together in this order.
 SCRIPTS = ("tables", "chains", "print", "charts", "copy")
-STYLES = ("page", "published", "texts")
+STYLES = ("page", "charts", "published", "texts")
 
 
-def build(subject: Subject, *, drawn: dict[str, dict[str, Any]] | None = None) -> str:
+def build(
+    subject: Subject,
+    *,
+    costs: Sequence[Mapping[str, Any]] = (),
+    drawn: dict[str, dict[str, Any]] | None = None,
+) -> str:
     """The whole page as HTML; the charts on it are put into ``drawn``, where that is given.
+
+    ``costs`` are the rows of :func:`segtrace.report.cost.rows`.
 
     Raises :class:`segtrace.errors.SegtraceError` where the experiment's tables are missing, damaged or
     older than its scores. Other files that are not on this machine are named on the page.
@@ -59,8 +69,7 @@ def build(subject: Subject, *, drawn: dict[str, dict[str, Any]] | None = None) -
     runs = origins.run_rows(subject)
     drawn = {} if drawn is None else drawn
     more = papers.sections(subject, results, runs, drawn)
-    point_charts = _point_charts(subject, results, drawn)
-    curve_charts = _curve_charts(subject, runs, drawn)
+    more |= figures.sections(subject, results, runs, costs=costs, drawn=drawn)
     scripts = {
         "early": _joined("scripts", EARLY, "js"),
         "library": charts.library() if drawn else "",
@@ -85,8 +94,6 @@ def build(subject: Subject, *, drawn: dict[str, dict[str, Any]] | None = None) -
         notes=results.notes,
         missing={"cases": scores.missing_cases(results), "runs": compared.missing(results)},
         empties=compared.empties(subject, results),
-        points=point_charts,
-        curves=curve_charts,
         without_history=[run["run"] for run in runs if not run["history"]],
         cases=_case_rows(subject, results),
         charts={name: _script_json(content) for name, content in drawn.items()},
@@ -147,67 +154,6 @@ def _script_json(value: Any) -> Markup:
     """JSON that can stand inside a script element whatever text it holds."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def _point_charts(
-    subject: Subject, results: scores.Results, drawn: dict[str, dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Charts of all cases, a Dice and a distance one for each label; their content goes to ``drawn``."""
-    constants = {
-        row["label"]: row["constant"]
-        for row in results.summary
-        if row["metric"] == "dice" and row["constant"] == row["constant"]
-    }
-    made = []
-    for label, name in subject.labels.items():
-        group = []
-        for metric in ("dice", subject.distance):
-            rows = scores.points(subject, results, label=label, metric=metric)
-            if not rows:
-                continue
-            heading = scores.HEADINGS[metric][0]
-            identifier = f"points-{label}-{metric}"
-            constant = constants.get(label) if metric == "dice" else None
-            drawn[identifier] = charts.case_points(
-                rows,
-                methods=list(subject.methods),
-                title=heading,
-                bounded=metric == "dice",
-                constant=constant,
-                description=f"{heading} of every case, {name}, one band a method. The same means are in the table.",
-            )
-            group.append({"id": identifier, "heading": heading, "constant": constant, "metric": metric})
-        made.append({"name": name, "charts": group})
-    return made
-
-
-def _curve_charts(
-    subject: Subject, runs: list[dict[str, Any]], drawn: dict[str, dict[str, Any]]
-) -> list[dict[str, str]]:
-    """Charts of training loss and validation Dice over epochs; their content goes to ``drawn``."""
-    made = []
-    for field, title in (("loss", "Training loss"), ("val_dice", "Validation Dice")):
-        rows = [
-            {
-                "run": f"{run['method']}, fold {run['fold']}, seed {run['seed']}",
-                "method": run["method"],
-                "epoch": row["epoch"],
-                field: row[field],
-            }
-            for run in runs
-            for row in charts.thinned([row for row in run["history"] if row[field] == row[field]])
-        ]
-        if rows:
-            identifier = f"curve-{field}"
-            drawn[identifier] = charts.curves(
-                rows,
-                methods=list(subject.methods),
-                field=field,
-                title=title,
-                description=f"{title} over epochs, one line a run.",
-            )
-            made.append({"id": identifier, "heading": title})
-    return made
 
 
 def _case_rows(subject: Subject, results: scores.Results) -> list[dict[str, Any]]:
