@@ -126,7 +126,12 @@ def test_records_and_tables_are_told_and_what_is_missing_is_not(text):
         assert words in before
     assert "2 cases of 2 subjects for training" in before
     assert "The tolerance of NSD [1] is 1.5 mm" in before
-    assert "Statistics." not in before
+    assert "Statistics." in before
+    assert "Wilcoxon's signed-rank test (exact)" in before
+    empty = {"intervals": [], "tests": [], "ranks": []}
+    without = text(more=empty)
+    assert "Statistics." not in without
+    assert "Efron" not in without
     layout.receipt("toy").unlink()
     assert "unpacked" not in text()
     row = {
@@ -140,10 +145,10 @@ def test_records_and_tables_are_told_and_what_is_missing_is_not(text):
         "note": "",
     }
     row |= {"method": "alpha", "label": 1, "label_name": "organ", "metric": "dice"}
-    after = text(more={"intervals": [row]})
+    after = text(more=empty | {"intervals": [row]})
     assert "Intervals of means are of 95 %: BCa bootstrap over cases" in after
     assert "Efron, Bradley" in after
-    assert "Efron" not in before
+    assert "Holm" not in after
 
 
 def test_forms_cite_the_same_entries_and_latex_compiles(text):

@@ -6,7 +6,7 @@ import re
 import pytest
 
 import toy_paper
-from segtrace import layout
+from segtrace import datasets, layout
 from segtrace.cli import main
 from segtrace.report import published, published_chart, scores
 
@@ -16,7 +16,8 @@ def compared(tmp_path_factory, project_type):
     """The toy project with a paper, compared once; each test writes the table of published values that it needs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("project"))
-        project_type(seeds=(0, 1), pictures=False)
+        project = project_type(seeds=(0, 1), pictures=False)
+        patch.setattr(datasets, "reader", project.reader)
         toy_paper.publish()
         assert main(["compare", "toy"]) == 0
         toy_paper.write_table()

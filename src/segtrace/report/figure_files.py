@@ -75,7 +75,17 @@ def svg(spec: Mapping[str, Any], columns: Mapping[str, list[Any]]) -> str:
     # A specification's own configuration, where it has one, wins over the one of all figures.
     full["config"] = {**CONFIG, **full.get("config", {})}
     text: str = vl_convert.vegalite_to_svg(full)
-    return text if text.endswith("\n") else text + "\n"
+    return _numbered(text if text.endswith("\n") else text + "\n")
+
+
+def _numbered(text: str) -> str:
+    """SVG text with its ids counted anew: the library counts on from figure to figure."""
+    ids = {
+        name: f"part{place}"
+        for place, name in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]+)"', text)), 1)
+    }
+    text = re.sub(r'\bid="([^"]+)"', lambda match: f'id="{ids[match[1]]}"', text)
+    return re.sub(r"(url\(#|href=\"#)([^)\"]+)", lambda match: match[1] + ids.get(match[2], match[2]), text)
 
 
 def _known(value: Any) -> Any:

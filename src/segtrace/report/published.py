@@ -117,7 +117,11 @@ def compared(subject: Subject, results: Results) -> list[dict[str, Any]]:
     given = subject.experiment.published
     if given is None:
         return []
-    found = {(row["row"], row["column"]): row for row in results.more["published"]}
+    # as a file's lines are counted: the first row of a table is its second line
+    found = {
+        (row["row"], row["column"]): {**row, "line": line}
+        for line, row in enumerate(results.more["published"], 2)
+    }
     made = []
     for row in given.rows:
         for column, printed in zip(given.columns, row.cells, strict=True):
@@ -149,6 +153,7 @@ def _cell(column: Column, printed: str, row: Mapping[str, Any] | None) -> dict[s
         "heading": heading(column),
         "printed": printed,
         "method": known.get("method", ""),
+        "line": known.get("line"),
         "published": float(value),
         "published_spread": float(spread) if spread else None,
         "value": recomputed,
