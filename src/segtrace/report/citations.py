@@ -238,7 +238,7 @@ def _bibtex(entry: Entry) -> str:
 
 def _authors(text: str) -> str:
     """Authors with each name escaped; the braces of a name in one piece stay."""
-    people = text.split(" and ")
+    people = re.split(r" and (?![^{]*\})", text)
     return " and ".join(
         f"{{{latex.escaped(name[1:-1])}}}" if name.startswith("{") else latex.escaped(name) for name in people
     )

@@ -9,6 +9,7 @@ and without a network.
 import copy
 import math
 import re
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ KINDS = {
 }
 #: Width of a figure in pixels.
 WIDTH = 720
+#: Letters of a line of a figure's title.
+TITLE = 110
 #: The library brings Liberation Sans along, which is as wide as Arial: layout is the same on every machine.
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 CONFIG = {
@@ -34,6 +37,7 @@ CONFIG = {
     "view": {"stroke": None},
     "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "gridColor": "#e3e7eb"},
     "legend": {"labelFontSize": 12},
+    "title": {"anchor": "start", "fontSize": 13, "fontWeight": "normal", "limit": WIDTH},
     "tick": {"color": "#1b2127"},
     "rule": {"color": "#1b2127"},
     "style": {
@@ -57,7 +61,7 @@ def pictures(drawn: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def svg(spec: Mapping[str, Any], columns: Mapping[str, list[Any]]) -> str:
-    """A chart as SVG, on white, with its description for screen readers."""
+    """A chart as SVG, on white; the first sentence of its description is its title."""
     import vl_convert  # the workflow reads this module for its kinds alone
 
     full = copy.deepcopy(dict(spec))
@@ -66,10 +70,22 @@ def svg(spec: Mapping[str, Any], columns: Mapping[str, list[Any]]) -> str:
     full["datasets"] = {**full.get("datasets", {}), "rows": rows}
     if full.get("width") == "container":
         full["width"] = WIDTH
+    if "title" not in full and full.get("description"):
+        full["title"] = textwrap.wrap(full["description"].split(". ")[0].rstrip("."), width=TITLE)
     # A specification's own configuration, where it has one, wins over the one of all figures.
     full["config"] = {**CONFIG, **full.get("config", {})}
     text: str = vl_convert.vegalite_to_svg(full)
-    return text if text.endswith("\n") else text + "\n"
+    return _numbered(text if text.endswith("\n") else text + "\n")
+
+
+def _numbered(text: str) -> str:
+    """SVG text with its ids counted anew: the library counts on from figure to figure."""
+    ids = {
+        name: f"part{place}"
+        for place, name in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]+)"', text)), 1)
+    }
+    text = re.sub(r'\bid="([^"]+)"', lambda match: f'id="{ids[match[1]]}"', text)
+    return re.sub(r"(url\(#|href=\"#)([^)\"]+)", lambda match: match[1] + ids.get(match[2], match[2]), text)
 
 
 def _known(value: Any) -> Any:

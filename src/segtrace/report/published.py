@@ -117,7 +117,11 @@ def compared(subject: Subject, results: Results) -> list[dict[str, Any]]:
     given = subject.experiment.published
     if given is None:
         return []
-    found = {(row["row"], row["column"]): row for row in results.more["published"]}
+    # as a file's lines are counted: the first row of a table is its second line
+    found = {
+        (row["row"], row["column"]): {**row, "line": line}
+        for line, row in enumerate(results.more["published"], 2)
+    }
     made = []
     for row in given.rows:
         for column, printed in zip(given.columns, row.cells, strict=True):
@@ -149,6 +153,7 @@ def _cell(column: Column, printed: str, row: Mapping[str, Any] | None) -> dict[s
         "heading": heading(column),
         "printed": printed,
         "method": known.get("method", ""),
+        "line": known.get("line"),
         "published": float(value),
         "published_spread": float(spread) if spread else None,
         "value": recomputed,
@@ -215,5 +220,15 @@ def conventions(subject: Subject, given: Published) -> list[dict[str, Any]]:
         ("Budget", "as published", subject.budget.title if not subject.budget.published else "as published"),
     ]
     return [
-        {"what": name, "paper": paper, "here": here, "same": paper == here} for name, paper, here in pairs
+        {"what": name, "paper": paper, "here": here, "verdict": _verdict(paper, here)}
+        for name, paper, here in pairs
     ]
+
+
+def _verdict(paper: str, here: str) -> str:
+    """Whether the two are the same, as far as the paper says."""
+    if paper == "not stated":
+        return "not stated in the paper"
+    if paper == "none given":
+        return "none in the paper"
+    return "same" if paper == here else "differs"

@@ -252,8 +252,9 @@ def _files(job: Job, config: models.Config) -> dict[str, str | None]:
     for made in jobs.upstream(job, config):
         wanted = {
             "train": ("history.csv", "run.json"),
-            # the joined tables are made from one file of an experiment, its page from all
-            "compare": ("metrics.json",) if job.phase == "overview" else jobs.COMPARED,
+            "compare": jobs.COMPARED
+            if job.phase == "report"
+            else ("summary.csv", "per_case.csv", "metrics.json"),
         }.get(made.phase)
         for path, sha256 in sums(made).items():
             if wanted is None or Path(path).name in wanted:
