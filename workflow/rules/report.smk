@@ -38,13 +38,13 @@ rule report:
         ),
         gates=gates_of_experiment,
     output:
+        **{kind: figures(kind) for kind in KINDS},
         page=report(
             "reports/{experiment}/index.html",
             caption="../report/experiment.rst",
             category="Experiments",
             labels={"experiment": "{experiment}"},
         ),
-        **{kind: figures(kind) for kind in KINDS},
     log:
         "logs/report/{experiment}.log",
     conda:
