@@ -10,8 +10,11 @@ import pytest
 
 from segtrace import files, layout, tables
 from segtrace.cli import main
+from segtrace.config import load, runs
 from segtrace.report import compared
 from segtrace.report.chains import of_method, of_run
+from segtrace.report.page import build
+from segtrace.report.subject import Subject
 
 NAMES = {0: "mean", 1: "organ", 2: "nodule"}
 SMALL = "Only 4 cases: an interval of so few is not to be trusted."
@@ -78,8 +81,26 @@ def page(*, fill: dict[str, Any] | None = None, methods: tuple[str, ...] = ("alp
             tables.write(table, [], layout.results("toy") / f"{table}.csv")
     else:
         fill_tables(methods, **fill)
-    assert main(["report", "toy"]) == 0
-    return layout.report("toy").read_text(encoding="utf-8")
+    return build(toy())
+
+
+def toy() -> Subject:
+    """The toy experiment, resolved: the page alone is made of it, without the files beside it."""
+    config, experiment = load.main_config({}), load.experiment("toy")
+    dataset = load.dataset("toy")
+    return Subject(
+        name="toy",
+        experiment=experiment,
+        dataset=dataset,
+        recipe=dataset.recipes["r"],
+        protocol=dataset.protocols["p"],
+        methods={method: load.method(method) for method in experiment.methods},
+        budget_name=config.budget,
+        budget=load.load("budgets", config.budget),
+        seeds=tuple(config.seeds),
+        runs=tuple(runs.runs_of("toy", budget=config.budget, seeds=config.seeds)),
+        variant=runs.variant_of(experiment),
+    )
 
 
 def words(text: str) -> str:
@@ -128,7 +149,8 @@ def test_pairs_ranks_intervals_and_averages_unfold(make_project):
     assert "per batch 0.438 ± 0.031 over 2 batches" in read
     assert "pooled 0.438 over 4 cases" in read
     assert "A batch here: 2 images." in read
-    assert read.count(SMALL) == len(NAMES)  # once a label
+    section = text.split('<section id="results"')[1].split("</section>")[0]
+    assert words(section).count(SMALL) == len(NAMES)  # once a label
     assert "1 missing prediction, run by run" in read
     assert "alpha, fold 0, seed 0: case_001 (no prediction)" in read
     assert 'data-column="difference"' in text
