@@ -190,25 +190,28 @@ async function viewer(page) {
   });
 }
 
+/** The page's paper, the ink of the first chart's labels (as painted, whichever way it is set), and the switch. */
 async function switchColours(page) {
   const button = page.locator("#colours");
+  await page.locator(".chart svg .role-axis-label text").first().waitFor();
   const look = () => page.evaluate(() => [
     getComputedStyle(document.body).backgroundColor,
-    document.querySelector(".chart svg .role-axis-label text")?.getAttribute("fill") ?? "",
+    getComputedStyle(document.querySelector(".chart svg .role-axis-label text")).fill,
     document.getElementById("colours").getAttribute("aria-pressed"),
   ]);
   const before = await look();
   await button.focus();
   await page.keyboard.press("Enter");
   await page.waitForFunction((fill) => {
-    const now = document.querySelector(".chart svg .role-axis-label text")?.getAttribute("fill") ?? "";
-    return fill === "" || (now !== "" && now !== fill);
+    const label = document.querySelector(".chart svg .role-axis-label text");
+    return label !== null && getComputedStyle(label).fill !== fill;
   }, before[1], { timeout: 20000 });
   const after = await look();
   await page.reload({ waitUntil: "load" });
+  await page.locator(".chart svg .role-axis-label text").first().waitFor();
   const again = await look();
-  return [before[0] !== after[0] && before[2] !== after[2] && again[0] === after[0] && again[2] === after[2],
-          `${before[0]} to ${after[0]}, kept when opened again`];
+  return [before[0] !== after[0] && before[2] !== after[2] && again.join() === after.join(),
+          `paper ${before[0]} to ${after[0]}, ink of charts ${before[1]} to ${after[1]}, kept when opened again`];
 }
 
 async function look(browser, file, name) {
