@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import pytest
 import vl_convert
 
@@ -27,7 +28,9 @@ STYLES = Path(charts.__file__).parent / "templates/styles/page.css"
 
 
 def compiled(content: dict[str, Any]) -> dict[str, Any]:
-    """The specification as Vega's own, with its rows, as the page's library draws it."""
+    """The specification, which is valid, as Vega's own, with its rows, as the page's library draws it."""
+    kind = alt.LayerChart if "layer" in content["spec"] else alt.Chart
+    kind.from_dict(copy.deepcopy(content["spec"]), validate=True)
     spec = copy.deepcopy(content["spec"])
     spec["datasets"] = {**spec.get("datasets", {}), "rows": rows_of(content)}
     made: dict[str, Any] = vl_convert.vegalite_to_vega(spec)

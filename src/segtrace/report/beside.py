@@ -22,7 +22,7 @@ def write(subject: Subject, folder: Path, drawn: Mapping[str, Mapping[str, Any]]
     Files of an earlier page that this one has no more are removed. ``drawn`` are the page's charts.
     """
     results, runs = scores.read(subject), origins.run_rows(subject)
-    texts = papers.files(subject, results, runs) | figure_files.pictures(drawn)
+    texts = papers.files(subject, results, runs) | figure_files.pictures(drawn, label=subject.main_label)
     made = {}
     for name, text in texts.items():
         files.write_text(folder / name, text)

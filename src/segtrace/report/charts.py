@@ -13,6 +13,7 @@ from typing import Any
 
 import altair as alt
 import vl_convert
+from altair.utils import schemapi
 
 #: Colours that stand out from a light and from a dark page (contrast of at least 3 with both); the first
 #: ones follow Okabe and Ito's order of hues, which readers with colour-blindness can tell apart. Charts never
@@ -58,6 +59,9 @@ class Figure:
     content: dict[str, Any]
 
 
+# Altair checks each part of a chart against its schema as it is made. The tests do so with what is made here.
+schemapi.disable_debug_mode()
+
 #: Figures that belong together: ``name`` and ``figures``, and what the section's template needs besides.
 Group = dict[str, Any]
 
@@ -86,7 +90,7 @@ def finished(
         width="container",
         description=description,
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
-    ).to_dict()
+    ).to_dict(validate=False)  # tests validate every specification; doing so here takes most of a page's time
     spec.pop("config", None)  # the page's own
     return {"spec": spec, "rows": columnar(rows), "columns": dict(columns)}
 

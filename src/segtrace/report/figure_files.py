@@ -47,17 +47,24 @@ CONFIG = {
 }
 
 
-def pictures(drawn: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def pictures(drawn: Mapping[str, Mapping[str, Any]], *, label: int) -> dict[str, str]:
     """File below the page's folder → SVG text, of each chart of the page that is of a kind.
 
-    ``drawn`` maps a chart's name to its ``spec`` and its ``rows``, as lists by column.
+    ``drawn`` maps a chart's name to its ``spec`` and its ``rows``, as lists by column. Of charts that there are for
+    every label, those of ``label`` are made, the page's first one; the others are on the page.
     """
     return {
         f"{FOLDER}/{kind}/{name}.svg": svg(chart["spec"], chart["rows"])
         for kind, pattern in KINDS.items()
         for name, chart in drawn.items()
-        if re.fullmatch(pattern, name)
+        if re.fullmatch(pattern, name) and _label_of(name) in (None, label)
     }
+
+
+def _label_of(name: str) -> int | None:
+    """The label that a chart's name on the page says, if it says one."""
+    found = re.match(r"(?:points|differences|significance|blobs|schemes|tau|agreement)-(\d+)", name)
+    return int(found[1]) if found else None
 
 
 def svg(spec: Mapping[str, Any], columns: Mapping[str, list[Any]]) -> str:
