@@ -9,11 +9,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MOTO := .venv-moto
 PEERS := .venv-peers
+BROWSER := .browser
+PAGES ?=
 RUN := $(BIN)/snakemake --cores $(CORES)
 WITH_MIRROR := $(if $(MIRROR),mirror=$(MIRROR))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-fast test-crate test-remotes lint format hippocampus busi unlock lock bench measure clean
+.PHONY: help install demo test test-slow test-fast test-crate test-remotes test-browser lint format hippocampus busi unlock lock bench measure clean
 
 help:  ## list every target
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -57,6 +59,17 @@ $(MOTO)/.installed: envs/moto.txt
 
 test-remotes: $(STAMP) $(MOTO)/.installed  ## DVC remotes over SSH and S3, on servers of its own (needs sshd)
 	SEGTRACE_MOTO=$(CURDIR)/$(MOTO)/bin/moto_server $(BIN)/python -m pytest -m remotes tests/remotes
+
+# Exact versions from the lock file; the browser is the system's.
+$(BROWSER)/.installed: tests/browser/package.json tests/browser/package-lock.json
+	mkdir -p $(BROWSER)
+	cp tests/browser/package.json tests/browser/package-lock.json $(BROWSER)
+	cd $(BROWSER) && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund
+	@touch $@
+
+test-browser: $(STAMP)  ## pages in the system's Chromium, judged with axe-core (needs node; PAGES="reports/…/index.html …")
+	@if command -v npm >/dev/null && command -v node >/dev/null; then $(MAKE) $(BROWSER)/.installed; else echo "test-browser: no node and npm on this machine: the tests are skipped"; fi
+	SEGTRACE_BROWSER=$(CURDIR)/$(BROWSER) SEGTRACE_PAGES="$(PAGES)" $(BIN)/python -m pytest -s tests/browser
 
 lint: $(STAMP)  ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

@@ -15,7 +15,10 @@ these choices. All are counted.
 import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 #: Metrics between 0 and 1 in which more is better.
 OVERLAPS = ("dice", "iou", "precision", "recall", "accuracy", "nsd")
@@ -48,6 +51,9 @@ POLICY = (
     "Precision, recall and other overlap metrics without a value are left out.",
     "A case without a prediction, or scored in one run and missing in another, counts as worst there: 0, or "
     "the image diagonal.",
+    "Methods are compared on the cases in which all of those compared have a value. A distance that one method lacks, "
+    "because its mask and the reference are both empty, counts as 0 there if another method has one: the first is "
+    "right, and leaving the case out would favour the second.",
 )
 
 
@@ -62,6 +68,20 @@ class CaseValue:
     value: float | None
     as_worst: bool = False
     missing: bool = False
+
+
+class Entry(NamedTuple):
+    """What one run gives of a case, label and metric: ``value`` is None where the metric is not defined."""
+
+    value: float | None
+    as_worst: bool = False
+    missing: bool = False
+
+
+#: (method, label, metric): a row of an experiment's summary.
+Cell = tuple[str, int, str]
+#: Cell → case → (fold, seed) → what that run gives.
+RunValues = dict[Cell, dict[str, dict[tuple[int, int], Entry]]]
 
 
 def mean(values: Sequence[float]) -> float:
@@ -88,18 +108,40 @@ def first_metrics(valued: Container[str]) -> tuple[str, ...]:
     return FIRST if "hd95_mm" in valued else FIRST_WITHOUT_SCALE
 
 
-#: (method, label, metric): a row of an experiment's summary.
-Cell = tuple[str, int, str]
+def value_matrix(
+    cells: Mapping[Cell, Sequence[CaseValue]], *, methods: Sequence[str], label: int, metric: str
+) -> tuple[list[str], NDArray[np.float64]]:
+    """(cases in sorted order, values (cases × methods)); NaN where a method has no value of a case."""
+    found = [{v.case: v.value for v in cells.get((method, label, metric), ())} for method in methods]
+    cases = sorted(set[str]().union(*found))
+    values = [[_number(of_method.get(case)) for of_method in found] for case in cases]
+    return cases, np.array(values, dtype=np.float64).reshape(len(cases), len(methods))
 
 
-def values_of_cells(
-    scores: Iterable[Mapping[str, Any]], *, methods: Sequence[str], labels: Sequence[int]
-) -> dict[Cell, list[CaseValue]]:
-    """The values of :func:`case_values` by method, label and metric, in their order."""
-    found: dict[Cell, list[CaseValue]] = {}
-    for value in case_values(scores, methods=methods, labels=labels):
-        found.setdefault((value.method, value.label, value.metric), []).append(value)
-    return found
+def comparable(values: NDArray[np.float64], metric: str) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which cases of ``values`` (cases × methods, NaN: none) all methods can be compared on, and their values.
+
+    An undefined distance counts as 0 where another method has one. A case with a physical scale has no
+    distance only if its reference and the prediction are both empty, and one without has none of any method.
+    """
+    undefined = np.isnan(values)
+    if metric in DISTANCES:
+        kept: NDArray[np.bool_] = np.logical_not(undefined.all(axis=1))
+        return kept, np.where(undefined, 0.0, values)[kept]
+    kept = np.logical_not(undefined.any(axis=1))
+    return kept, values[kept]
+
+
+def paired_matrix(
+    cells: Mapping[Cell, Sequence[CaseValue]], *, methods: Sequence[str], label: int, metric: str
+) -> tuple[list[str], NDArray[np.float64], int]:
+    """(cases, values (cases × methods), cases left out): what ``methods`` are compared on, case by case.
+
+    ``cells`` is what :func:`values_of_cells` returns. Every value is a number: see :func:`comparable`.
+    """
+    cases, values = value_matrix(cells, methods=methods, label=label, metric=metric)
+    kept, filled = comparable(values, metric)
+    return [case for case, keep in zip(cases, kept, strict=True) if keep], filled, int((~kept).sum())
 
 
 def statistics(values: Sequence[CaseValue]) -> dict[str, Any]:
@@ -153,22 +195,33 @@ def best_constants(
     return best
 
 
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
 def _known(value: Any) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def _row_value(row: Mapping[str, Any], metric: str) -> tuple[float | None, bool, bool]:
-    """(value, whether it stands for an undefined distance, whether for a missing prediction) of a row."""
+def _row_values(row: Mapping[str, Any]) -> list[Entry]:
+    """What a row of scores gives of each of METRICS."""
     if PREDICTION_MISSING in str(row.get("reason", "")):
-        return _worst(row, metric), False, True
-    value = _known(row[metric])
-    if value is not None or metric not in DISTANCES:
-        return value, False, False
-    reference, prediction = row["tp"] + row["fn"], row["tp"] + row["fp"]
-    if (reference == 0) == (prediction == 0):
-        return None, False, False
-    worst = _worst(row, metric)
-    return worst, worst is not None, False
+        return _absent(row)
+    # A distance of exactly one empty mask counts as worst; of two, there is none.
+    one_empty = (row["tp"] + row["fn"] == 0) != (row["tp"] + row["fp"] == 0)
+    found = []
+    for metric in METRICS:
+        value = _known(row[metric])
+        as_worst = value is None and one_empty and metric in DISTANCES
+        if as_worst:
+            value = _worst(row, metric)
+        found.append(Entry(value, as_worst=as_worst and value is not None))
+    return found
+
+
+def _absent(row: Mapping[str, Any]) -> list[Entry]:
+    """What a missing prediction of the row's case gives of each of METRICS."""
+    return [Entry(_worst(row, metric), missing=True) for metric in METRICS]
 
 
 def _worst(row: Mapping[str, Any], metric: str) -> float | None:
@@ -176,58 +229,113 @@ def _worst(row: Mapping[str, Any], metric: str) -> float | None:
     return _known(row[DISTANCES[metric]]) if metric in DISTANCES else 0.0
 
 
+def _together(entries: Sequence[Entry]) -> Entry:
+    """The mean of what is known of ``entries``, and whether any stands for something unknown."""
+    if len(entries) == 1:
+        return entries[0]
+    known, as_worst, missing = [], False, False
+    for entry in entries:
+        if entry.value is not None:
+            known.append(entry.value)
+        as_worst, missing = as_worst or entry.as_worst, missing or entry.missing
+    return Entry(mean(known) if known else None, as_worst, missing)
+
+
+def _found(
+    rows: Sequence[Mapping[str, Any]],
+) -> tuple[
+    dict[tuple[str, int, int, str, int], Mapping[str, Any]], list[tuple[str, int, int]], dict[int, set[str]]
+]:
+    """(rows by method, fold, seed, case and label; runs, in order; fold → cases that any of its runs scored)."""
+    found = {(r["method"], r["fold"], r["seed"], r["case"], r["label"]): r for r in rows}
+    folds: dict[int, set[str]] = {}
+    for _, fold, _, case, _ in found:
+        folds.setdefault(fold, set()).add(case)
+    return found, sorted({key[:3] for key in found}), folds
+
+
+def missing_cases(
+    scores: Iterable[Mapping[str, Any]], *, methods: Sequence[str], labels: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Rows of the ``missing`` table: each case that a run has no prediction or no score of, and so counts as worst.
+
+    The order is that of ``methods``, then fold, seed and case.
+    """
+    found, runs, folds = _found(list(scores))
+    missing = []
+    for method, fold, seed in sorted(runs, key=lambda run: (methods.index(run[0]), *run[1:])):
+        for case in sorted(folds[fold]):
+            of_case = [found.get((method, fold, seed, case, label)) for label in labels]
+            if any(row is None for row in of_case):
+                what = "not in this run's scores"
+            elif any(PREDICTION_MISSING in str(row.get("reason", "")) for row in of_case if row is not None):
+                what = "no prediction"
+            else:
+                continue
+            missing.append({"method": method, "fold": fold, "seed": seed, "case": case, "what": what})
+    return missing
+
+
+def run_values(
+    scores: Iterable[Mapping[str, Any]], *, methods: Sequence[str], labels: Sequence[int]
+) -> RunValues:
+    """(method, label, metric) → case → (fold, seed) → value; label 0 is the mean of ``labels`` within the run.
+
+    The order is that of ``methods``, then label, metric, case and run. ``scores`` are rows of the ``per_case``
+    table. The cases of a fold are those that any of its runs scored; a run without one of them, or without a
+    prediction of it, is given the worst value, and is marked ``missing``.
+    """
+    rows = list(scores)
+    found, runs, folds = _found(rows)
+    any_row = {(r["case"], r["label"]): r for r in rows}
+    cells: RunValues = {
+        (method, label, metric): {}
+        for method in methods
+        if any(run[0] == method for run in runs)
+        for label in sorted({0, *labels})
+        for metric in METRICS
+    }
+    for method in methods:
+        own = [run[1:] for run in runs if run[0] == method]
+        for case in sorted(set[str]().union(*(folds[fold] for fold, _ in own))):
+            for fold, seed in own:
+                if case not in folds[fold]:
+                    continue
+                of_labels = []
+                for label in labels:
+                    row = found.get((method, fold, seed, case, label))
+                    of_labels.append(_absent(any_row[case, label]) if row is None else _row_values(row))
+                of_mean = [_together(entries) for entries in zip(*of_labels, strict=True)]
+                for label, entries in zip((0, *labels), (of_mean, *of_labels), strict=True):
+                    for metric, entry in zip(METRICS, entries, strict=True):
+                        cells[method, label, metric].setdefault(case, {})[fold, seed] = entry
+    return cells
+
+
+def cells_of(values: RunValues) -> dict[Cell, list[CaseValue]]:
+    """One value a case of each cell of :func:`run_values`, in its order: the mean over the case's runs."""
+    result: dict[Cell, list[CaseValue]] = {}
+    for (method, label, metric), cases in values.items():
+        found = result[method, label, metric] = []
+        for case, runs in cases.items():
+            entry = _together(list(runs.values()))
+            found.append(CaseValue(method, case, label, metric, entry.value, entry.as_worst, entry.missing))
+    return result
+
+
+def values_of_cells(
+    scores: Iterable[Mapping[str, Any]], *, methods: Sequence[str], labels: Sequence[int]
+) -> dict[Cell, list[CaseValue]]:
+    """One value a case by method, label (0: mean of ``labels``) and metric; see :func:`run_values`."""
+    return cells_of(run_values(scores, methods=methods, labels=labels))
+
+
 def case_values(
     scores: Iterable[Mapping[str, Any]], *, methods: Sequence[str], labels: Sequence[int]
 ) -> list[CaseValue]:
-    """One value a method, case, label (0: mean of ``labels``) and metric.
-
-    The order is that of ``methods``, then label, metric and case.
-    ``scores`` are rows of the ``per_case`` table. The cases of a fold are those that any of its runs
-    scored; a run without one of them, or without a prediction of it, is given the worst value, and the case
-    is marked ``missing``.
-    """
-    rows = list(scores)
-    found = {(r["method"], r["fold"], r["seed"], r["case"], r["label"]): r for r in rows}
-    runs = sorted({key[:3] for key in found})
-    cases = {fold: sorted({key[3] for key in found if key[1] == fold}) for fold in {run[1] for run in runs}}
-    any_row = {(r["case"], r["label"]): r for r in rows}
-    gathered: dict[tuple[str, str, int, str], list[tuple[float | None, bool, bool]]] = {}
-    for method, fold, seed in runs:
-        for case in cases[fold]:
-            for metric in METRICS:
-                values = []
-                for label in labels:
-                    row = found.get((method, fold, seed, case, label))
-                    absent = (_worst(any_row[case, label], metric), False, True)
-                    entry = absent if row is None else _row_value(row, metric)
-                    gathered.setdefault((method, case, label, metric), []).append(entry)
-                    values.append(entry)
-                defined = [value for value, _, _ in values if value is not None]
-                together = (
-                    mean(defined) if defined else None,
-                    any(as_worst for _, as_worst, _ in values),
-                    any(missing for _, _, missing in values),
-                )
-                gathered.setdefault((method, case, 0, metric), []).append(together)
-    order = {name: position for position, name in enumerate(methods)}
-    rank = {metric: position for position, metric in enumerate(METRICS)}
-    result = []
-    for key in sorted(gathered, key=lambda k: (order[k[0]], k[2], rank[k[3]], k[1])):
-        method, case, label, metric = key
-        entries = gathered[key]
-        defined = [value for value, _, _ in entries if value is not None]
-        result.append(
-            CaseValue(
-                method=method,
-                case=case,
-                label=label,
-                metric=metric,
-                value=mean(defined) if defined else None,
-                as_worst=any(as_worst for _, as_worst, _ in entries),
-                missing=any(missing for _, _, missing in entries),
-            )
-        )
-    return result
+    """The values of :func:`values_of_cells` as one list, in its order."""
+    cells = values_of_cells(scores, methods=methods, labels=labels)
+    return [value for values in cells.values() for value in values]
 
 
 def split_summary(gate: Mapping[str, Any], *, folds: Container[int]) -> dict[str, Any]:

@@ -35,6 +35,10 @@ TRUST = {
     ),
     "why": ("segtrace.trace.why.command", "say which digest would make a file be made again"),
     "status": ("segtrace.trace.status", "say of every configured output whether it still holds"),
+    "diff": (
+        "segtrace.trace.diff.command",
+        "say what changed between two folders of results or two revisions, and whether it is more than chance",
+    ),
     "reproduce": (
         "segtrace.trace.reproduce.command",
         "recompute a number from raw data in a clean folder, and compare",
@@ -62,6 +66,10 @@ MORE = {
     "add-dataset": (
         "segtrace.add_dataset.command",
         "make a data set of a folder of your own: recognise its layout, take it in, index it",
+    ),
+    "published": (
+        "segtrace.published.command",
+        "show what papers printed: tables, how they were computed, and claims recomputed from them",
     ),
 }
 COMMANDS = {name: (f"segtrace.{name}.command", text) for name, text in PHASES.items()} | TRUST | MORE

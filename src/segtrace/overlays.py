@@ -45,12 +45,9 @@ class Picture:
 def pictures_of(image: sitk.Image, reference: sitk.Image, prediction: sitk.Image) -> Iterator[Picture]:
     """The slices of one case to show: the picture itself, or one slice a plane of a volume."""
     volume = image.GetDimension() == 3
-    if volume:  # one picture a plane needs one orientation; DICOMOrient only reorders and flips axes
-        image, reference, prediction = (
-            sitk.DICOMOrient(item, "LPS") for item in (image, reference, prediction)
-        )
+    image, reference, prediction = (oriented(item) for item in (image, reference, prediction))
     grey = displayed(images.to_array(image))
-    masks = [_labels(item) for item in (reference, prediction)]
+    masks = [voxels(item) for item in (reference, prediction)]
     if not volume:
         spacing = images.grid_of(image).array_spacing_mm
         yield _picture(grey, *masks, spacing=spacing, side=SIDE)
@@ -72,7 +69,16 @@ def pictures_of(image: sitk.Image, reference: sitk.Image, prediction: sitk.Image
         )
 
 
-def _labels(item: sitk.Image) -> np.ndarray:
+def oriented(item: sitk.Image) -> sitk.Image:
+    """A volume turned to its nearest anatomical axes (x to the left, y back, z up); a 2-D image as it is.
+
+    One picture a plane needs one orientation; voxels are only reordered, never resampled.
+    """
+    return sitk.DICOMOrient(item, "LPS") if item.GetDimension() == 3 else item
+
+
+def voxels(item: sitk.Image) -> np.ndarray:
+    """The values of a label map, (D, H, W) or (H, W)."""
     array = sitk.GetArrayFromImage(item)
     return np.asarray(array[0] if array.ndim > item.GetDimension() else array)
 
@@ -84,9 +90,15 @@ def displayed(array: np.ndarray) -> np.ndarray:
     """
     coloured = array.shape[0] == 3 and array.ndim == 3
     shown = (np.moveaxis(array, 0, -1) if coloured else array[0]).astype(float)
-    low, high = np.percentile(shown, (0.5, 99.5))
+    low, high = grey_range(shown)
     scaled = np.clip((shown - low) / max(high - low, 1e-12), 0, 1)
     return np.asarray((scaled * 255).round().astype(np.uint8))
+
+
+def grey_range(shown: np.ndarray) -> tuple[float, float]:
+    """The values that are drawn black and white: the 0.5th and 99.5th percentile."""
+    low, high = np.percentile(shown, (0.5, 99.5))
+    return float(low), float(high)
 
 
 def most_labelled(mask: np.ndarray, *, axis: int) -> int:

@@ -395,3 +395,21 @@ SCHEMAS["missing"] = pa.DataFrameSchema(
     strict=True,
     unique=["method", "fold", "seed", "case"],
 )
+#: One row a run: what it took, which differs from run to run. It lies beside the page and is never compared.
+SCHEMAS["cost"] = pa.DataFrameSchema(
+    {
+        "method": _text(_NAME),
+        "fold": _whole(),
+        "seed": _whole(),
+        "parameters": _number(_POSITIVE, unknown=True),
+        "minutes": _number(_POSITIVE, unknown=True),  # of the training
+        "memory_gb": _number(_POSITIVE, unknown=True),  # greatest resident memory, in 10⁹ bytes
+        "cores_used": _number(_POSITIVE, unknown=True),  # on average
+        "epochs": _number(_POSITIVE, unknown=True),
+        "threads": _number(_POSITIVE, unknown=True),
+        "device": _text(empty=True),
+        "processor": _text(empty=True),
+    },
+    strict=True,
+    unique=["method", "fold", "seed"],
+)

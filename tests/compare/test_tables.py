@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from score_rows import DIAGONAL_MM, SCORES, row, table
 from segtrace import files, layout, tables
 from segtrace.aggregation import (
     DISTANCES,
@@ -24,68 +25,6 @@ from segtrace.cli import main
 from segtrace.compare.tables import summarise
 from segtrace.errors import SegtraceError
 from segtrace.metrics import measures
-
-KEYS = {
-    "dataset": "toy",
-    "recipe": "r",
-    "protocol": "p",
-    "role": "test",
-    "budget": "smoke",
-    "fold": 0,
-    "checkpoint": "last",
-    "grid": "native",
-    "corruption": "none",
-}
-DIAGONAL_MM = 50.0
-
-
-def row(method, case, label, *, tp, fp, fn, n=100, hd=None, seed=0, **changes):
-    """One score; overlaps follow from the counts, as the scoring phase defines them."""
-    empty = tp + fp + fn == 0
-    return {
-        **KEYS,
-        "method": method,
-        "seed": seed,
-        "case": case,
-        "label": label,
-        "tp": tp,
-        "fp": fp,
-        "fn": fn,
-        "tn": n - tp - fp - fn,
-        "dice": 1.0 if empty else 2 * tp / (2 * tp + fp + fn),
-        "iou": 1.0 if empty else tp / (tp + fp + fn),
-        "precision": tp / (tp + fp) if tp + fp else math.nan,
-        "recall": tp / (tp + fn) if tp + fn else math.nan,
-        "accuracy": (n - fp - fn) / n,
-        "nsd": float(empty) if hd is None else 0.5,
-        "nsd_tolerance_mm": 1.0,
-        "nsd_tolerance_voxel": math.nan,
-        "hd95_mm": math.nan if hd is None else hd,
-        "hd95_voxel": math.nan if hd is None else hd / 2,
-        "hd_mm": math.nan if hd is None else 2 * hd,
-        "hd_voxel": math.nan if hd is None else hd,
-        "assd_mm": math.nan if hd is None else hd / 4,
-        "assd_voxel": math.nan if hd is None else hd / 8,
-        "worst_mm": DIAGONAL_MM,
-        "worst_voxel": DIAGONAL_MM / 2,
-        "reason": "",
-        **changes,
-    }
-
-
-# Two methods, three cases, one label. c2's reference is empty; b finds nothing in c1 and c2.
-SCORES = [
-    row("a", "c0", 1, tp=8, fp=2, fn=2, hd=3.0),  # dice 0.8
-    row("a", "c1", 1, tp=10, fp=0, fn=10, hd=6.0),  # dice 2/3
-    row("a", "c2", 1, tp=0, fp=5, fn=0),  # dice 0, distance undefined: worst
-    row("b", "c0", 1, tp=10, fp=0, fn=0, hd=0.0),  # dice 1
-    row("b", "c1", 1, tp=0, fp=0, fn=20),  # dice 0, worst, precision undefined
-    row("b", "c2", 1, tp=0, fp=0, fn=0),  # both empty: dice 1, no distance
-]
-
-
-def table(rows):
-    return tables.check("per_case", tables.frame("per_case", rows), where="test")
 
 
 def summary_of(rows, methods=("a", "b"), labels=None):
@@ -358,7 +297,7 @@ def test_same_scores_give_the_same_bytes(project):
         path.unlink()
     assert main(["compare", "toy"]) == 0
     again = outputs()
-    for name in ("summary.csv", "per_case.csv"):
+    for name in ("summary.csv", "per_case.csv", "intervals.csv", "tests.csv", "missing.csv"):
         assert again[name] == first[name]
 
 
@@ -411,3 +350,37 @@ def test_damaged_scores_are_named(project):
     run = layout.parse_run("toy/r/p/a/smoke/fold-0_seed-0")
     with pytest.raises(SegtraceError, match="not a valid 'scores' table"):
         read_scores([run], variant=layout.Variant(), labels=[1])
+
+
+def test_missing_predictions_are_listed_and_told(project, capsys):
+    lost = [r for r in SCORES if r["method"] == "b"]
+    lost[1] = dict(lost[1], dice=0.0, iou=0.0, reason=PREDICTION_MISSING)
+    write_scores("a", [r for r in SCORES if r["method"] == "a" and r["case"] != "c0"])
+    write_scores("b", lost)
+    assert main(["compare", "toy"]) == 0
+    missing = tables.read("missing", layout.results("toy") / "missing.csv")
+    assert missing.to_dict("records") == [
+        {"method": "a", "fold": 0, "seed": 0, "case": "c0", "what": "not in this run's scores"},
+        {"method": "b", "fold": 0, "seed": 0, "case": "c1", "what": "no prediction"},
+    ]
+    printed = capsys.readouterr().out
+    assert "2 predictions missing, counted as worst: missing.csv" in printed
+    assert "1 distances of exactly one empty mask count as the image diagonal" in printed  # a's c2
+
+
+def test_the_summarys_interval_is_the_bca_row_of_the_intervals(project):
+    assert main(["compare", "toy"]) == 0
+    summary = tables.read("summary", layout.results("toy") / "summary.csv")
+    bounds = tables.read("intervals", layout.results("toy") / "intervals.csv")
+    bca = bounds[bounds.kind == "bca"].reset_index(drop=True)
+    assert len(bounds) == 3 * len(summary)
+    for column in ("method", "label", "metric", "cases", "mean", "low", "high"):
+        assert summary[column].equals(bca[column]), column
+    dice = summary[(summary.label == 1) & (summary.metric == "dice")]
+    assert (dice.low <= dice["mean"]).all()
+    assert (dice["mean"] <= dice.high).all()
+    tests = tables.read("tests", layout.results("toy") / "tests.csv")
+    chosen = tests[(tests.label == 1) & (tests.metric == "hd95_mm")]
+    # c0: 3 and 0; c1: 6 and the diagonal; c2: the diagonal, and 0 as both masks of b are empty.
+    assert chosen["difference"].item() == pytest.approx((3 + (6 - DIAGONAL_MM) + DIAGONAL_MM) / 3)
+    assert (chosen["cases"].item(), chosen["dropped"].item()) == (3, 0)

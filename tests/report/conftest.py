@@ -1,6 +1,7 @@
 """A small project with results, made without training: scores of ellipses against shifted ellipses."""
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -260,6 +261,33 @@ class Project:
     def image(self, case: str) -> np.ndarray:
         draw = np.random.default_rng(5)
         return (self.references[case] * 60 + draw.normal(40, 12, self.shape)).astype(np.float32)[None]
+
+    def charts(self) -> set[str]:
+        """The names of all charts that the page must have, as its tables say; of costs none is known."""
+        found = {f"points-{label}-{metric}" for label in (0, *LABELS) for metric in ("dice", "hd95_mm")}
+        found |= {f"curve-{field}" for field in ("loss", "val_dice", "learning_rate")}
+        found |= {f"agreement-{label}-{method}" for label in LABELS for method in self.methods}
+        if len(self.methods) < 2:
+            return found
+        results = layout.results("toy")
+        for row in tables.read("ranks", results / "ranks.csv").itertuples():
+            if row.metric in ("dice", "hd95_mm"):
+                key = f"{row.label}-{row.metric}"
+                found |= {f"blobs-{key}-{row.scheme}", f"schemes-{key}"}
+                found |= {f"tau-{key}"} if row.tau == row.tau else set()
+        for row in tables.read("tests", results / "tests.csv").itertuples():
+            if row.metric in ("dice", "hd95_mm"):
+                key = f"{row.label}-{row.metric}"
+                found |= {f"differences-{key}"} if row.difference == row.difference else set()
+                found |= {f"significance-{key}"} if row.permutation_holm == row.permutation_holm else set()
+        return found
+
+    @staticmethod
+    def folded(chart: str) -> bool:
+        """Whether a chart is not drawn until its label is unfolded: ranks and volumes but for the first label."""
+        return chart.startswith("agreement-2-") or bool(
+            re.match(r"(blobs|schemes|tau|differences|significance)-[12]-", chart)
+        )
 
     def reader(self, name: str) -> Any:
         """Stands in for a data set's reader: the cases are in memory."""

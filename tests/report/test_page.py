@@ -11,6 +11,7 @@ import pytest
 
 from segtrace import files, layout, tables
 from segtrace.cli import main
+from segtrace.report import charts
 
 LOADING = {"src", "srcset", "poster", "data", "action", "background"}
 
@@ -67,9 +68,15 @@ def built(tmp_path_factory, project_type):
         text = make_page()
         summary = tables.read("summary", layout.results("toy") / "summary.csv")
         sha256 = files.sha256_file(layout.results("toy") / "summary.csv")
-        again = make_page()
+        again, drawn = make_page(), project.charts()
     return SimpleNamespace(
-        project=project, text=text, page=Page(text), summary=summary, sha256=sha256, again=again
+        project=project,
+        text=text,
+        page=Page(text),
+        summary=summary,
+        sha256=sha256,
+        again=again,
+        charts=drawn,
     )
 
 
@@ -77,20 +84,23 @@ def test_page_shows_every_method_label_and_case(built):
     project, page = built.project, built.page
     for name in (*project.methods, "The method alpha", "Organ", "Nodule", "Mean of labels", "Budget: smoke"):
         assert name in page.text, name
-    charts = {
+    drawn = {
         a["data-chart"]: json.loads(s)
         for a, s in zip(page.all("script"), page.scripts, strict=True)
         if "data-chart" in a
     }
-    assert set(charts) == {
-        *(f"points-{label}-{metric}" for label in (0, 1, 2) for metric in ("dice", "hd95_mm")),
-        "curve-loss",
-        "curve-val_dice",
-    }
-    assert sorted(set(charts["points-0-dice"]["rows"]["case"])) == project.cases
-    assert len(charts["points-1-dice"]["rows"]["case"]) == len(project.cases) * len(project.methods)
-    assert len(set(charts["curve-loss"]["rows"]["run"])) == 4
-    assert {figure["id"] for figure in page.all("div") if figure.get("class") == "chart"} == set(charts)
+    assert set(drawn) == built.charts
+    assert sorted(set(drawn["points-0-dice"]["rows"]["case"])) == project.cases
+    assert len(drawn["points-1-dice"]["rows"]["case"]) == len(project.cases) * len(project.methods)
+    assert len(set(drawn["curve-loss"]["rows"]["run"])) == 4
+    places = [figure["id"] for figure in page.all("div") if figure.get("class") == "chart"]
+    assert sorted(places) == sorted(drawn)
+    unfolding = [a["data-values"] for a in page.all("details") if "data-values" in a]
+    assert sorted(unfolding) == sorted(drawn)  # each chart has its numbers beside it
+    for chart in drawn.values():
+        assert chart["spec"]["description"]
+        assert set(chart["columns"]) <= set(chart["rows"])
+    assert "#cost" not in built.text  # neither networks nor times are known
 
 
 def test_page_shows_the_summary_and_the_constant_prediction(built):
@@ -99,13 +109,16 @@ def test_page_shows_the_summary_and_the_constant_prediction(built):
         assert f"{row.mean:.3f} ± {row.sd:.3f}" in page.text
         assert f"{row.constant:.3f}" in page.text
     distance = summary[(summary.metric == "hd95_mm") & (summary.as_worst > 0)].iloc[0]
-    assert f"{distance['mean']:.2f} ± {distance['sd']:.2f} {distance.as_worst} as worst" in page.text
+    spread = (
+        rf"{distance['mean']:.2f} ± {distance['sd']:.2f}( [\d.]+ to [\d.]+)? {distance.as_worst} as worst"
+    )
+    assert re.search(spread, page.text)
 
 
 def test_dice_iou_and_hd95_are_shown_and_the_other_metrics_unfold(built):
     text = built.text
     tables_of = re.findall(
-        r"(<details>\n<summary id=\"more-\d\">.*?)?<table class=\"sortable numbers\">(.*?)</thead>",
+        r"(<details>\n<summary id=\"more-\d\">.*?)?<table class=\"sortable numbers\" data-filtered>(.*?)</thead>",
         text,
         re.S,
     )
@@ -145,7 +158,9 @@ def test_page_says_which_split_was_used(built):
     text = " ".join(built.page.text.split())
     assert "protocol p , not a published one: random split of whole groups" in text
     assert "No subject and no duplicate lies on two sides." in text
-    tables_of = [a for a in built.page.all("table") if "numbers" in a.get("class", "")]
+    tables_of = [
+        a for a in built.page.all("table") if "numbers" in a.get("class", "") and "data-filtered" in a
+    ]
     assert text.count("Protocol p; no leaks") == len(tables_of)
 
 
@@ -187,7 +202,7 @@ def test_page_loads_nothing(built):
         for a, s in zip(page.all("script"), page.scripts, strict=True)
         if a.get("type") != "application/json"
     ]
-    assert len(run) == 2
+    assert len(run) == 3  # colours before anything is shown, the library, the rest
     for script in run:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in policy
@@ -199,9 +214,12 @@ def test_page_has_language_title_landmarks_and_texts_for_pictures(built):
     tags = [tag for tag, _ in page.elements]
     for tag in ("title", "header", "nav", "main", "footer", "h1"):
         assert tags.count(tag) == 1, tag
-    pictures = page.all("img")
+    pictures = [a["alt"] for a in page.all("img") if not a["alt"].startswith("Surfaces")]
     assert len(pictures) == 3 * 3 * len(project.methods)  # best, median, worst; three planes
-    assert all("Dice organ" in picture["alt"] for picture in pictures)
+    assert all("Dice organ" in picture for picture in pictures)
+    assert all(a.get("aria-label") for a in page.all("svg") if a.get("role") == "img")
+    assert any("data-viewer" in attributes for _, attributes in page.elements)
+    assert any("data-slice" in attributes for _, attributes in page.elements)
     identifiers = [a["id"] for _, a in page.elements if "id" in a]
     assert len(identifiers) == len(set(identifiers))
 
@@ -250,6 +268,23 @@ def test_missing_tables_name_the_file(make_project, capsys):
     assert "results/toy/summary.csv: no such file" in capsys.readouterr().err
 
 
+def test_volumes_come_from_the_counts_and_a_missing_prediction_is_left_out(make_project):
+    project = make_project(pictures=False)
+    path = project.scores_path("alpha")
+    scores = tables.read("scores", path)
+    rows = scores[(scores.label == 1) & (scores.case != "case_000")]
+    voxel = project.spacing**3 / 1000
+    differences = [(fp - fn) * voxel for fp, fn in zip(rows.fp, rows.fn, strict=True)]
+    gone = scores.case == "case_000"
+    scores.loc[gone, "reason"] = "prediction missing"
+    tables.write("scores", scores, path)
+    page = Page(make_page())
+    mean = sum(differences) / len(differences)
+    expected = f"alpha {len(differences)} 1 {charts.short(mean)}"
+    assert expected in page.text.replace("\u2212", "−"), expected
+    assert "alpha: 3 cases, 1 left out without a prediction." in page.text
+
+
 def test_hostile_text_is_shown_and_never_markup(make_project):
     title = "<script>alert(1)</script>\"'&"
     make_project(title=title, note="</style><img src=x onerror=alert(2)>")
@@ -266,13 +301,19 @@ def test_page_without_predictions_says_so(make_project):
     make_project(pictures=False)
     page = Page(make_page())
     assert "No picture: the prediction is not on this machine" in page.text
-    assert not page.all("img")
+    assert all(a["alt"].endswith(": reference") for a in page.all("img"))
 
 
 def test_images_of_two_dimensions_have_one_picture_each(make_project):
     project = make_project(shape=(30, 40))
     page = Page(make_page())
     assert len(page.all("img")) == 3 * len(project.methods)
+    assert not any("data-viewer" in attributes for _, attributes in page.elements)
+    assert "#viewer" not in {a.get("href") for a in page.all("a")}
+    enlarged = [a for a in page.all("button") if a.get("class") == "enlarge"]
+    assert len(enlarged) == 4 * (
+        2 + len(project.methods)
+    )  # best, median, worst, and where the two differ most
 
 
 def test_records_are_shown_as_digests_and_counted_by_job() -> None:

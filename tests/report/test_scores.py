@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from segtrace.aggregation import CaseValue
 from segtrace.report import gates
-from segtrace.report.charts import CURVE_POINTS, thinned
+from segtrace.report.chart_training import CURVE_POINTS, thinned
 from segtrace.report.scores import Results, chosen_cases, number, points
 
 

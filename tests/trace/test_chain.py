@@ -359,6 +359,7 @@ aria-labelledby="table-0"><table></table></div><details><div role="region" aria-
 <figcaption>Dice of every case.</figcaption></figure><h3>unet3d_tiny</h3><figure><figcaption><strong>Best</strong>: c3,
 Dice 0.700 <small>organ 0.7. Fold 0, seed 1.</small></figcaption></figure><h2>Training</h2><figure>
 <div class="chart" id="curve-loss"></div><figcaption>Training loss by epoch.</figcaption></figure>
+<h3 id="panel">Cases side by side</h3><div role="region" aria-labelledby="panel"><table></table></div>
 <h3>Cases of each role</h3><div role="region" aria-label="Cases of each role"><table></table></div>"""
 
 
@@ -389,6 +390,14 @@ def test_a_page_lists_its_figures_and_tables_with_what_they_are_drawn_from(
             f"checkpoints/{run.replace('unet3d_tiny', method)}/history.csv"
             for method in ("dynunet_tiny_3d", "unet3d_tiny")
             for run in (RUN, other)
+        ],
+        "panel": [
+            f"predictions/{RUN.replace('unet3d_tiny', 'dynunet_tiny_3d')}/{VARIANT}/predictions.csv",
+            "data/index/phantom3d/cases.csv",
+            f"predictions/{other.replace('unet3d_tiny', 'dynunet_tiny_3d')}/{VARIANT}/predictions.csv",
+            f"predictions/{RUN}/{VARIANT}/predictions.csv",
+            f"predictions/{other}/{VARIANT}/predictions.csv",
+            "results/made/per_case.csv",
         ],
         "cases-of-each-role": ["data/splits/phantom3d/random.csv"],
     }

@@ -51,7 +51,9 @@ def test_resources_as_typed_and_snakemake_report(reference: Project, tmp_path: P
     output = reference.snakemake("--resources", "gpu=2", cores=8)
     assert "Nothing to be done" in output
     reference.snakemake("--report", str(tmp_path / "report.html"))
-    assert (tmp_path / "report.html").stat().st_size > 10_000
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Every scored case of experiment" in text  # the caption of a figure
+    assert "points-1-dice.svg" in text
 
 
 def test_gpu_cap_of_the_profile_holds_unless_the_command_says_otherwise(fresh: Project) -> None:

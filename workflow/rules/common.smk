@@ -250,6 +250,15 @@ def split_gate_of(wildcards):
     return str(layout.split_gate(experiment.dataset, experiment.protocol))
 
 
+def counted_weights_of(wildcards):
+    """The weights whose parameters are counted, where an experiment has published counts beside them."""
+    if not readable(jobs.counts_parameters, wildcards.experiment):
+        return []
+    return experiment_files(
+        wildcards.experiment, "checkpoints/{run}/weights.safetensors"
+    )
+
+
 # --- resources --------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ rule compare:
             wildcards.experiment, "scores/{run}/{variant}.csv"
         ),
         split=split_gate_of,
+        weights=counted_weights_of,
     output:
         summary="results/{experiment}/summary.csv",
         cases="results/{experiment}/per_case.csv",

@@ -1,7 +1,7 @@
 """``segtrace compare [EXPERIMENT]``: make an experiment's tables, or join those of all experiments."""
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from segtrace.options import add_experiment
 
@@ -26,10 +26,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _compare(name: str, config: "Config") -> None:
-    from segtrace import files, layout, tables
+    from segtrace import aggregation, files, layout, tables
+    from segtrace.compare import aggregates, intervals, paired, published, ranking
     from segtrace.compare import tables as compare
     from segtrace.config import load, runs
-    from segtrace.trace import record
+    from segtrace.trace import jobs, record
     from segtrace.trace.jobs import Job
 
     experiment = load.experiment(name)
@@ -42,6 +43,9 @@ def _compare(name: str, config: "Config") -> None:
         scores = compare.read_scores(wanted, variant=variant, labels=list(labels))
         gate = layout.split_gate(experiment.dataset, experiment.protocol)
         split = compare.read_split(gate, folds={run.fold for run in wanted})
+        records = cast("list[dict[str, Any]]", scores.to_dict("records"))
+        values = aggregation.run_values(records, methods=experiment.methods, labels=list(labels))
+        cells, names = aggregation.cells_of(values), {0: compare.MEAN_NAME, **labels}
         summary = compare.summarise(
             scores,
             experiment=name,
@@ -49,18 +53,39 @@ def _compare(name: str, config: "Config") -> None:
             methods=experiment.methods,
             labels=labels,
             split=split,
+            cells=cells,
         )
+        bounds = intervals.rows(cells, values, labels=names)
+        tests = paired.rows(cells, methods=experiment.methods, labels=names)
+        averaged = aggregates.rows(records, values=values, labels=names, batch=experiment.batch)
+        ranked = ranking.rows(cells, methods=experiment.methods, labels=names)
+        missing = aggregation.missing_cases(records, methods=experiment.methods, labels=list(labels))
         paths = [layout.scores(run, variant) for run in wanted]
         bytes_of = {str(path): files.sha256_file(path) for path in paths}
         tables.write("per_case", scores, folder / "per_case.csv")
         files.write_json(
             folder / "metrics.json", compare.metrics(summary, split=split, scores_sha256=bytes_of)
         )
-        for table in ("intervals", "aggregates", "tests", "ranks", "published", "missing"):
-            tables.write(table, [], folder / f"{table}.csv")
+        summary = intervals.with_bounds(summary, bounds)
+        printed = published.rows(
+            experiment,
+            budget=(config.budget, load.load("budgets", config.budget)),
+            data=load.dataset(experiment.dataset),
+            summary=summary,
+            aggregates=averaged,
+            split_cases=published.read_split_cases(gate),
+            parameters=published.read_parameters(wanted) if jobs.counts_parameters(name) else {},
+        )
+        tables.write("published", printed, folder / "published.csv")
+        tables.write("aggregates", averaged, folder / "aggregates.csv")
+        tables.write("ranks", ranked, folder / "ranks.csv")
+        tables.write("intervals", bounds, folder / "intervals.csv")
+        tables.write("tests", tests, folder / "tests.csv")
+        tables.write("missing", missing, folder / "missing.csv")
         tables.write("summary", summary, folder / "summary.csv")
         record.write(job, made)
     print(f"{folder / 'summary.csv'}: {len(wanted)} runs, {scores['case'].nunique()} cases", flush=True)
+    print(compare.counted(cells, missing), flush=True)
     kind = "published protocol" if split["published"] == "yes" else "protocol"
     print(f"{kind} {split['protocol']}: {split['words']}; {split['leaks']} leaks", flush=True)
 

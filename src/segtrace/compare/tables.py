@@ -12,7 +12,14 @@ from typing import Any, cast
 import pandas as pd
 
 from segtrace import files, layout, tables
-from segtrace.aggregation import best_constants, split_summary, statistics, values_of_cells
+from segtrace.aggregation import (
+    CaseValue,
+    Cell,
+    best_constants,
+    split_summary,
+    statistics,
+    values_of_cells,
+)
 from segtrace.errors import SegtraceError, raise_all
 
 MEAN_NAME = "mean"
@@ -104,14 +111,18 @@ def summarise(
     methods: Sequence[str],
     labels: Mapping[int, str],
     split: Mapping[str, Any],
+    cells: Mapping[Cell, Sequence[CaseValue]] | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of the ``summary`` table: every method × label (0 is the mean of the others) × metric.
 
-    ``scores`` is a ``per_case`` table; ``labels`` maps values to names; ``split`` is from :func:`read_split`.
+    ``scores`` is a ``per_case`` table; ``labels`` maps values to names; ``split`` is from :func:`read_split`;
+    ``cells`` are the scores' values, where they are known already.
     A metric without any value (millimetres of images without a physical scale) has a row with no numbers.
     """
     records = cast("list[dict[str, Any]]", scores.to_dict("records"))
     names = {0: MEAN_NAME, **labels}
+    if cells is None:
+        cells = values_of_cells(records, methods=methods, labels=list(labels))
     constants = best_constants(records, labels=list(labels))
     runs = {method: rows[["seed", "fold"]].nunique() for method, rows in scores.groupby("method")}
     return [
@@ -128,10 +139,21 @@ def summarise(
             "folds": int(runs[method]["fold"]),
             **{key: split[key] for key in ("protocol", "published", "leaks")},
         }
-        for (method, label, metric), values in values_of_cells(
-            records, methods=methods, labels=list(labels)
-        ).items()
+        for (method, label, metric), values in cells.items()
     ]
+
+
+def counted(cells: Mapping[Cell, Sequence[CaseValue]], missing: Sequence[Mapping[str, Any]]) -> str:
+    """One line: how many predictions are missing, and how many distances count as the worst there is."""
+    worst = {
+        (v.method, v.case, v.label) for values in cells.values() for v in values if v.label and v.as_worst
+    }
+    absent = (
+        f"{len(missing)} predictions missing, counted as worst: missing.csv"
+        if missing
+        else "no prediction missing"
+    )
+    return f"{absent}; {len(worst)} distances of exactly one empty mask count as the image diagonal"
 
 
 def read_split(path: Path, *, folds: Iterable[int]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ kept here, no sentence of a paper.
 """
 
 import re
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -28,16 +29,35 @@ METRICS = (
 )
 #: Quantities of a cost column, beside the metrics of scores.
 COSTS = ("parameters", "macs", "minutes_per_epoch")
-_PRINTED = re.compile(r"^[+-]?\d+(\.\d+)?( ± \d+(\.\d+)?)?$")
+#: What a cell's own unit stands for, where one column mixes units; others stand in the column.
+#: KB and MB are binary, of parameters: so SC-UNeXt's table 1 is exact for the one size that is known (UNeXt-S).
+FACTORS = {"": 1.0, "K": 1e3, "KB": 2.0**10, "M": 1e6, "MB": 2.0**20, "G": 1e9, "GFLOPs": 1e9}
+_PRINTED = re.compile(
+    r"^(?P<value>[+-]?\d+(?:\.\d+)?)(?: ± (?P<spread>\d+(?:\.\d+)?))?(?: (?P<unit>KB|MB|K|M|GFLOPs|G))?$"
+)
 
 
 def _is_printed(text: str) -> str:
     if text and not _PRINTED.match(text):
-        raise ValueError("a cell is a number as printed, such as '86.49' or '86.49 ± 5.27', or empty")
+        raise ValueError(
+            "a cell is a number as printed, such as '86.49', '86.49 ± 5.27' or '243.63 KB', or empty"
+        )
     return text
 
 
 Printed = Annotated[str, AfterValidator(_is_printed)]
+
+
+def parts(printed: str) -> tuple[str, str, float]:
+    """A printed cell's value and spread as text, each empty where it is not given, and the factor of its own unit."""
+    match = _PRINTED.match(printed)
+    if match is None:
+        return "", "", 1.0
+    return match["value"], match["spread"] or "", FACTORS[match["unit"] or ""]
+
+
+#: The cost that is counted in trained weights.
+COUNTED = "parameters"
 
 
 class Column(Model):
@@ -50,10 +70,11 @@ class Column(Model):
     label: Annotated[int, Field(ge=0)] = 0
     """The label that the column is of; 0 is the mean of all (of a data set with one label: that label)."""
     scale: float = 1.0
-    """Printed number × scale = this project's unit: 0.01 for percent."""
+    """Printed number × factor of the cell's own unit, if it has one, × scale = this project's unit: 0.01 for percent."""
     unit: str = ""
     """The printed unit, for headings: '%', 'mm', 'million'."""
-    decimals: Annotated[int, Field(ge=0)] | None = None
+    line: str = ""
+    """Where a printed line holds a column of this table (``lines: columns``): the line's first words, as printed."""
 
     @model_validator(mode="after")
     def _known(self) -> "Column":
@@ -70,7 +91,19 @@ class Row(Model):
     method: str | None = None
     """The method of this project that answers to it; None while there is none."""
     cells: list[Printed]
+    line: str = ""
+    """Words of the printed line that holds the cells, where ``name`` is not among them: '✓ × ×'. Rows may share a line."""
     notes: list[str] = []
+    """Why the row is not comparable whatever is recomputed: taken from another paper, from another protocol."""
+
+    def value(self, index: int, column: Column) -> tuple[float | None, float | None]:
+        """Value and spread of the cell at ``index``, which is of ``column``, in this project's units."""
+        value, spread, factor = parts(self.cells[index])
+        scale = Fraction(factor) * Fraction(str(column.scale))  # exact: 83.68 % are 0.8368
+        return (
+            float(Fraction(value) * scale) if value else None,
+            float(Fraction(spread) * abs(scale)) if spread else None,
+        )
 
 
 class Convention(Model):
@@ -82,9 +115,13 @@ class Convention(Model):
     grid: Literal["native", "prepared", "unknown"] = "native"
     role: Literal["test", "val", "unknown"] = "test"
     checkpoint: Literal["last", "best_val", "unknown"] = "last"
+    hd95: Literal["mm", "voxel", "unknown"] = "mm"
+    """The unit that distances were computed in, whatever the heading says."""
     spread: Literal["sd over cases", "sd over folds", "sd over cases and labels", "none", "unknown"] = "none"
     seeds: Annotated[int, Field(ge=1)] | None = 1
     """Trainings behind a number; None where the paper does not say."""
+    cases: Annotated[int, Field(ge=1)] | None = None
+    """Cases that a number is over, all folds together; None where the paper does not say."""
     notes: list[str] = []
 
 
@@ -96,11 +133,19 @@ class Published(Model):
     table: str
     """'Table 3', 'Figure 2'."""
     convention: Convention = Convention()
+    lines: Literal["rows", "columns"] = "rows"
+    """What a printed line holds: rows of this table, or columns where the paper prints methods side by side."""
     columns: list[Column] = []
     rows: list[Row] = []
     errata: list[str] = []
     """What is wrong or contradictory in the print, with the figures."""
     notes: list[str] = []
+
+    @property
+    def counts_parameters(self) -> bool:
+        """Whether a count of parameters is printed for a method that this project has."""
+        wanted = [index for index, column in enumerate(self.columns) if column.metric == COUNTED]
+        return any(row.method and row.cells[index] for row in self.rows for index in wanted)
 
     @model_validator(mode="after")
     def _rectangular(self) -> "Published":
@@ -146,8 +191,12 @@ class Claim(Model):
     """What is claimed, in this project's own words."""
     printed: Printed
     """The figure as printed."""
-    where: str
+    where: Annotated[str, Field(pattern=r"^(abstract|section \d+(\.\d+)*)$")]
     """'abstract', 'section 3.4'."""
+    relation: Literal["equal", "less_than", "more_than"] = "equal"
+    """How ``printed`` relates to what is recomputed: 'less than 0.05 %' is ``less_than``."""
+    scale: float = 1.0
+    """What is recomputed from printed numbers × scale is in the claim's printed unit."""
     operation: Literal[
         "difference",
         "percent_more",

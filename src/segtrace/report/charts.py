@@ -1,19 +1,23 @@
-"""Charts of a page: Vega-Lite specifications made with Altair, their data beside them by column.
+"""What all charts of a page share: the drawing library, colours and shapes of methods, and their finish.
 
-The page carries the drawing library once. Expressions are interpreted, not evaluated, so the page's
-security policy needs no ``unsafe-eval``. Colours of axes and text come from the page at drawing time.
+Charts are Vega-Lite specifications made with Altair. A builder (the modules ``chart_*.py``) returns
+``{"spec", "rows", "columns"}``: the specification, whose data set ``rows`` is left open; the rows drawn, by
+column; and the headings under which the page lists the same rows as a table. The page carries the drawing
+library once. Expressions are interpreted, not evaluated, so its security policy needs no ``unsafe-eval``.
+Colours of axes and text come from the page at drawing time.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 import vl_convert
+from altair.utils import schemapi
 
-#: At most so many points of a training curve are drawn.
-CURVE_POINTS = 200
 #: Colours that stand out from a light and from a dark page (contrast of at least 3 with both); the first
-#: ones follow Okabe and Ito's order of hues, which readers with colour-blindness can tell apart.
+#: ones follow Okabe and Ito's order of hues, which readers with colour-blindness can tell apart. Charts never
+#: rely on them alone: methods also have a band, a label or a shape of their own.
 COLOURS = [
     "#2f86cc",
     "#d9631e",
@@ -28,6 +32,38 @@ COLOURS = [
     "#4f9a3c",
     "#b35fd0",
 ]
+#: Together with the colours, no two of the first 24 methods look the same.
+SHAPES = [
+    "circle",
+    "square",
+    "triangle-up",
+    "diamond",
+    "cross",
+    "triangle-down",
+    "triangle-right",
+    "triangle-left",
+]
+#: Longest label of a method beside a chart, in pixels; whole names are shown on hover and in tables.
+LABEL = 150
+
+#: Field → heading of the table that lists what a chart draws.
+Columns = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart on the page: ``name`` is its place there, ``content`` what a chart builder returned."""
+
+    name: str
+    caption: str
+    content: dict[str, Any]
+
+
+# Altair checks each part of a chart against its schema as it is made. The tests do so with what is made here.
+schemapi.disable_debug_mode()
+
+#: Figures that belong together: ``name`` and ``figures``, and what the section's template needs besides.
+Group = dict[str, Any]
 
 
 def library() -> str:
@@ -41,97 +77,80 @@ def columnar(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {key: [row[key] for row in rows] for key in (rows[0] if rows else ())}
 
 
-def _spec(chart: Any, *, description: str) -> dict[str, Any]:
-    made: dict[str, Any] = chart.properties(
+def drawn(value: float | None) -> float | None:
+    """A number to six significant digits, finer than any screen shows; None where it is unknown."""
+    return None if value is None or value != value else float(f"{value:.6g}")
+
+
+def finished(
+    chart: Any, rows: Sequence[Mapping[str, Any]], *, description: str, columns: Columns
+) -> dict[str, Any]:
+    """The chart as wide as its place, with ``description`` for screen readers, its rows and their headings."""
+    spec: dict[str, Any] = chart.properties(
         width="container",
         description=description,
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
-    ).to_dict()
-    made.pop("config", None)  # the page's own
-    return made
+    ).to_dict(validate=False)  # tests validate every specification; doing so here takes most of a page's time
+    spec.pop("config", None)  # the page's own
+    return {"spec": spec, "rows": columnar(rows), "columns": dict(columns)}
 
 
-def case_points(
-    rows: Sequence[Mapping[str, Any]],
-    *,
-    methods: Sequence[str],
-    title: str,
-    bounded: bool,
-    constant: float | None,
-    description: str,
-) -> dict[str, Any]:
-    """Every case as a point, methods as bands, their mean as a bar; ``constant`` as a dashed line.
-
-    ``rows`` come from :func:`segtrace.report.scores.points`. ``bounded`` values lie between 0 and 1.
-    """
-    scale = alt.Scale(domain=[0, 1]) if bounded else alt.Scale(zero=True, nice=True)
-    band = alt.Y(
-        "method:N", sort=list(methods), title=None, axis=alt.Axis(labelLimit=130, labelPadding=6, ticks=False)
-    )
-    colour = alt.Color(
-        "method:N", scale=alt.Scale(domain=list(methods), range=_colours(len(methods))), legend=None
-    )
-    tooltip = [
-        alt.Tooltip("case:N", title="case"),
-        alt.Tooltip("method:N", title="method"),
-        alt.Tooltip("value:Q", title=title, format=".4f" if bounded else ".2f"),
-    ]
-    if any(row["note"] for row in rows):
-        tooltip.append(alt.Tooltip("note:N", title="note"))
-    base = alt.Chart(alt.Data(name="rows"))
-    dots = base.mark_circle(size=34, opacity=0.7).encode(
-        x=alt.X("value:Q", title=title, scale=scale),
-        y=band,
-        yOffset=alt.YOffset("spread:Q", scale=alt.Scale(domain=[-0.15, 1.15])),
-        color=colour,
-        tooltip=tooltip,
-    )
-    means = base.mark_tick(thickness=3, size=30).encode(
-        x=alt.X("mean(value):Q"), y=band, tooltip=[alt.Tooltip("mean(value):Q", title="mean", format=".4f")]
-    )
-    layers = [dots, means]
-    if constant is not None:
-        line = alt.Chart(alt.Data(values=[{"constant": constant}])).mark_rule(
-            strokeDash=[5, 4], strokeWidth=1.5
-        )
-        layers.append(
-            line.encode(
-                x=alt.X("constant:Q"),
-                tooltip=[alt.Tooltip("constant:Q", title="best constant prediction", format=".4f")],
-            )
-        )
-    chart = alt.layer(*layers).properties(height=46 * len(methods))
-    return {"spec": _spec(chart, description=description), "rows": columnar(rows)}
+def rows() -> alt.Data:
+    """The data set that the page fills in with a chart's rows."""
+    return alt.Data(name="rows")
 
 
-def curves(
-    rows: Sequence[Mapping[str, Any]], *, methods: Sequence[str], field: str, title: str, description: str
-) -> dict[str, Any]:
-    """One line a run over epochs, coloured by method; ``rows`` have run, method, epoch and ``field``."""
-    chart = (
-        alt.Chart(alt.Data(name="rows"))
-        .mark_line(point=alt.OverlayMarkDef(size=14), strokeWidth=1.5, opacity=0.85)
-        .encode(
-            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1)),
-            y=alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=field == "val_dice")),
-            color=alt.Color(
-                "method:N",
-                scale=alt.Scale(domain=list(methods), range=_colours(len(methods))),
-                legend=alt.Legend(orient="bottom", title=None, columns=2, labelLimit=140),
-            ),
-            detail="run:N",
-            tooltip=["run:N", "epoch:Q", alt.Tooltip(f"{field}:Q", title=title, format=".4f")],
-        )
-        .properties(height=240)
-    )
-    return {"spec": _spec(chart, description=description), "rows": columnar(rows)}
+def fixed(values: Sequence[Mapping[str, Any]]) -> alt.Data:
+    """Few values, such as lines, that stand in the specification itself."""
+    return alt.Data(values=[dict(value) for value in values])
 
 
-def thinned(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """At most :data:`CURVE_POINTS` of a curve's rows, evenly spaced, the last one always kept."""
-    step = -(-len(rows) // CURVE_POINTS)
-    return [row for place, row in enumerate(rows) if (len(rows) - 1 - place) % step == 0] if rows else []
+def colour(methods: Sequence[str], **options: Any) -> alt.Color:
+    """The colour of a row's method, the same in every chart of a page; no legend unless given."""
+    scale = alt.Scale(domain=list(methods), range=_cycle(COLOURS, len(methods)))
+    return alt.Color("method:N", scale=scale, **{"legend": None, **options})
 
 
-def _colours(count: int) -> list[str]:
-    return [COLOURS[place % len(COLOURS)] for place in range(count)]
+def shape(methods: Sequence[str], **options: Any) -> alt.Shape:
+    """The shape of a row's method, the same in every chart of a page; no legend unless given."""
+    scale = alt.Scale(domain=list(methods), range=_cycle(SHAPES, len(methods)))
+    return alt.Shape("method:N", scale=scale, **{"legend": None, **options})
+
+
+def bands(names: Sequence[str], **options: Any) -> alt.Axis:
+    """An axis of whole numbers from 0 that shows ``names`` in their places."""
+    labels = "[" + ",".join(quoted(name) for name in names) + "]"
+    settings = {
+        "values": list(range(len(names))),
+        "labelExpr": f"{labels}[datum.value]",
+        "title": None,
+        "grid": False,
+        "ticks": False,
+        "domain": False,
+        "labelLimit": LABEL,
+        "labelPadding": 6,
+    }
+    return alt.Axis(**{**settings, **options})
+
+
+def quoted(text: str) -> str:
+    """``text`` as a literal of Vega's expression language."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", " ") + "'"
+
+
+def place(field: str, names: Sequence[str]) -> str:
+    """Expression: the place of a row's ``field`` among ``names``."""
+    return f"indexof([{','.join(quoted(name) for name in names)}], datum.{field})"
+
+
+def short(value: float | None) -> str:
+    """Three significant digits, never as a power of ten above 1, with a true minus sign."""
+    if value is None:
+        return "–"
+    rounded = float(f"{value:.3g}")
+    text = f"{rounded:,.0f}".replace(",", "\u202f") if abs(rounded) >= 1000 else f"{rounded:g}"
+    return text.replace("-", "−")
+
+
+def _cycle(items: Sequence[str], count: int) -> list[str]:
+    return [items[position % len(items)] for position in range(count)]

@@ -1,6 +1,7 @@
 """``segtrace report EXPERIMENT``: make an experiment's page."""
 
 import argparse
+from typing import Any
 
 from segtrace.options import add_experiment
 
@@ -12,9 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the experiment's page."""
-    from segtrace import files, layout
+    from segtrace import files, layout, tables
     from segtrace.config import load, runs
-    from segtrace.report import page
+    from segtrace.report import beside, cost, page
     from segtrace.report.subject import Subject
     from segtrace.trace import record
     from segtrace.trace.jobs import Job
@@ -39,7 +40,16 @@ def run(arguments: argparse.Namespace) -> None:
     target, job = layout.report(name), Job("report", name)
     with files.hold(target.parent, what="report"):
         made = record.begin(job, config)
-        text = page.build(subject)
+        costs = cost.rows(subject)
+        drawn: dict[str, dict[str, Any]] = {}
+        text = page.build(subject, costs=costs, drawn=drawn)
+        written = beside.write(subject, target.parent, drawn)
+        # Measured times differ from run to run: this table has no record and is compared with nothing.
+        tables.write("cost", costs, target.with_name("cost.csv"))
         files.write_text(target, text)
-        record.write(job, made)
+        record.write(job, made, unlisted=written)
     print(f"{target}: {len(text.encode()) / 1e6:.1f} MB; open it in a browser", flush=True)
+    print(
+        f"{target.parent}: {len(written)} files beside it, tables and texts for a paper and figures",
+        flush=True,
+    )

@@ -23,19 +23,20 @@ def gates(subject: Subject) -> list[dict[str, Any]]:
     experiment = subject.experiment
     dataset, recipe, protocol = experiment.dataset, experiment.recipe, experiment.protocol
     places = (
-        ("raw images and masks", layout.index(dataset) / "gate.json", "index"),
-        ("prepared masks", layout.prepared(dataset, recipe) / "gate.json", f"validate-{recipe}"),
-        ("split", layout.split_gate(dataset, protocol), f"split-{protocol}"),
+        ("raw", "raw images and masks", layout.index(dataset) / "gate.json", "index"),
+        ("prepared", "prepared masks", layout.prepared(dataset, recipe) / "gate.json", f"validate-{recipe}"),
+        ("split", "split", layout.split_gate(dataset, protocol), f"split-{protocol}"),
     )
     here = layout.report(subject.name).parent
     return [
         {
+            "id": f"gate-{name}",
             "what": what,
             "file": str(path),
-            "docs": Path(os.path.relpath(layout.data_docs(dataset, name), here) + "/index.html").as_posix(),
+            "docs": Path(os.path.relpath(layout.data_docs(dataset, docs), here) + "/index.html").as_posix(),
             **(_gate(dict(read_json(path))) if path.is_file() else {"found": False}),
         }
-        for what, path, name in places
+        for name, what, path, docs in places
     ]
 
 

@@ -1,5 +1,13 @@
 """The page: everything gathered, charts and pictures made, laid out by one template.
 
+A section ``NAME`` is its template ``sections/NAME.html.j2``, a line in :data:`SECTIONS` and what it shows:
+a keyword of ``render`` in :func:`build`, made by a function of a module of its own. A section whose own keyword,
+of the section's name, is empty in ``more`` is left out, in the menu too. A number of a table
+is written by the macro ``number``, which links it to the chain of its method or run, ``#chain-METHOD`` or
+``#chain-METHOD-fold-K-seed-S`` (:mod:`segtrace.report.chains`); a gate is ``#gate-raw``, ``#gate-prepared``
+or ``#gate-split``. What a script draws in the page's colours it draws anew at the document's event
+``segtrace:colours``.
+
 The page loads nothing: styles, scripts, pictures and data are in it, and its security policy refuses
 every request. Scripts are admitted by their checksums alone, so text from a file name or a table can
 never run. The same inputs give the same bytes.
@@ -8,69 +16,96 @@ never run. The same inputs give the same bytes.
 import base64
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from segtrace import __version__, aggregation, pages
-from segtrace.report import cases, charts, gates, origins, scores
+from segtrace.report import chains, charts, compared, figures, gates, origins, papers, pictures, scores
 from segtrace.report.subject import Subject
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: The page's sections in order, each with its name in the menu and a template ``sections/NAME.html.j2``.
 SECTIONS = {
     "results": "Results",
+    "published": "Published",
     "cases": "Every case",
+    "ranking": "Ranking",
+    "agreement": "Agreement",
     "pictures": "Pictures",
+    "viewer": "Slices and surfaces",
+    "cost": "Cost",
     "training": "Training",
     "data": "Data",
     "gates": "Gates",
+    "chains": "Where numbers come from",
     "origins": "What was run",
+    "methods": "Methods text",
+    "exports": "Tables for a paper",
     "again": "Make it again",
 }
+#: Scripts that run before anything is shown.
+EARLY = ("colours",)
 #: Scripts and styles of the page, put together in this order.
-SCRIPTS = ("tables", "charts")
-STYLES = ("page",)
+SCRIPTS = ("tables", "chains", "print", "charts", "copy", "packed", "enlarge", "viewer", "surfaces")
+STYLES = ("page", "charts", "published", "texts", "pictures")
 
 
-def build(subject: Subject) -> str:
-    """The whole page as HTML.
+def build(
+    subject: Subject,
+    *,
+    costs: Sequence[Mapping[str, Any]] = (),
+    drawn: dict[str, dict[str, Any]] | None = None,
+) -> str:
+    """The whole page as HTML; the charts on it are put into ``drawn``, where that is given.
+
+    ``costs`` are the rows of :func:`segtrace.report.cost.rows`.
 
     Raises :class:`segtrace.errors.SegtraceError` where the experiment's tables are missing, damaged or
     older than its scores. Other files that are not on this machine are named on the page.
     """
     results = scores.read(subject)
     runs = origins.run_rows(subject)
-    drawn: dict[str, dict[str, Any]] = {}
-    point_charts = _point_charts(subject, results, drawn)
-    curve_charts = _curve_charts(subject, runs, drawn)
-    scripts = {"library": charts.library() if drawn else "", "page": _joined("scripts", SCRIPTS, "js")}
+    drawn = {} if drawn is None else drawn
+    more = papers.sections(subject, results, runs, drawn)
+    more |= figures.sections(subject, results, runs, costs=costs, drawn=drawn)
+    shown = more | {"viewer": subject.dataset.dimensions == 3}
+    scripts = {
+        "early": _joined("scripts", EARLY, "js"),
+        "library": charts.library() if drawn else "",
+        "page": _joined("scripts", SCRIPTS, "js"),
+    }
     environment = pages.environment(TEMPLATES)
     environment.filters["plain"] = plain
+    environment.filters["script_json"] = _script_json
     return environment.get_template("page.html.j2").render(
         subject=subject,
         version=__version__,
         policy=security_policy([script for script in scripts.values() if script]),
         style=Markup(_joined("styles", STYLES, "css")),
-        sections=SECTIONS,
+        sections={name: title for name, title in SECTIONS.items() if shown.get(name, True)},
+        **more,
         scripts={name: Markup(text) for name, text in scripts.items()},
-        tables=scores.summary_tables(subject, results),
+        tables=scores.summary_tables(subject, results, compared.standing(subject, results)),
+        compared=_compared(subject, results),
+        level=compared.LEVEL,
+        metric_names={metric: heading[0] for metric, heading in scores.HEADINGS.items()},
         aggregation=aggregation.POLICY,
         tolerances=scores.tolerances(subject, results),
         notes=results.notes,
-        missing=scores.missing_cases(results),
-        points=point_charts,
-        curves=curve_charts,
+        missing={"cases": scores.missing_cases(results), "runs": compared.missing(results)},
+        empties=compared.empties(subject, results),
         without_history=[run["run"] for run in runs if not run["history"]],
-        cases=_case_rows(subject, results),
+        pictures=pictures.build(subject, results),
         charts={name: _script_json(content) for name, content in drawn.items()},
         roles=origins.roles(subject),
         gates=gates.gates(subject),
         split=results.split,
         data=origins.data_notes(subject),
         digests={"data": origins.data_digest(subject), "split": origins.split_digest(subject)},
+        chains=chains.chains(subject),
         records=origins.records(subject),
         runs=runs,
         environment=origins.environment(runs),
@@ -78,6 +113,20 @@ def build(subject: Subject) -> str:
         files=origins.table_files(subject),
         counts=_counts(results),
     )
+
+
+def _compared(subject: Subject, results: scores.Results) -> dict[int, dict[str, Any]]:
+    """Label → what unfolds below its table: pairs, ranks, intervals and averages, with their notes."""
+    return {
+        label: {
+            "pairs": compared.pairs(subject, results, label),
+            "ranks": compared.ranks(subject, results, label),
+            "intervals": compared.intervals(subject, results, label),
+            "averages": compared.averages(subject, results, label),
+            "notes": compared.label_notes(results, label),
+        }
+        for label in subject.labels
+    }
 
 
 def plain(text: str) -> str:
@@ -108,89 +157,6 @@ def _script_json(value: Any) -> Markup:
     """JSON that can stand inside a script element whatever text it holds."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def _point_charts(
-    subject: Subject, results: scores.Results, drawn: dict[str, dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Charts of all cases, a Dice and a distance one for each label; their content goes to ``drawn``."""
-    constants = {
-        row["label"]: row["constant"]
-        for row in results.summary
-        if row["metric"] == "dice" and row["constant"] == row["constant"]
-    }
-    made = []
-    for label, name in subject.labels.items():
-        group = []
-        for metric in ("dice", subject.distance):
-            rows = scores.points(subject, results, label=label, metric=metric)
-            if not rows:
-                continue
-            heading = scores.HEADINGS[metric][0]
-            identifier = f"points-{label}-{metric}"
-            constant = constants.get(label) if metric == "dice" else None
-            drawn[identifier] = charts.case_points(
-                rows,
-                methods=list(subject.methods),
-                title=heading,
-                bounded=metric == "dice",
-                constant=constant,
-                description=f"{heading} of every case, {name}, one band a method. The same means are in the table.",
-            )
-            group.append({"id": identifier, "heading": heading, "constant": constant, "metric": metric})
-        made.append({"name": name, "charts": group})
-    return made
-
-
-def _curve_charts(
-    subject: Subject, runs: list[dict[str, Any]], drawn: dict[str, dict[str, Any]]
-) -> list[dict[str, str]]:
-    """Charts of training loss and validation Dice over epochs; their content goes to ``drawn``."""
-    made = []
-    for field, title in (("loss", "Training loss"), ("val_dice", "Validation Dice")):
-        rows = [
-            {
-                "run": f"{run['method']}, fold {run['fold']}, seed {run['seed']}",
-                "method": run["method"],
-                "epoch": row["epoch"],
-                field: row[field],
-            }
-            for run in runs
-            for row in charts.thinned([row for row in run["history"] if row[field] == row[field]])
-        ]
-        if rows:
-            identifier = f"curve-{field}"
-            drawn[identifier] = charts.curves(
-                rows,
-                methods=list(subject.methods),
-                field=field,
-                title=title,
-                description=f"{title} over epochs, one line a run.",
-            )
-            made.append({"id": identifier, "heading": title})
-    return made
-
-
-def _case_rows(subject: Subject, results: scores.Results) -> list[dict[str, Any]]:
-    """Method → its best, median and worst case, with pictures of one run's prediction each."""
-    by_run = scores.label_dice(subject, results)
-    chosen = scores.chosen_cases(subject, results)
-    for entry in chosen:
-        # The run that predicted the case: its own fold's, with the first seed.
-        entry["run"] = next(
-            run
-            for run in subject.runs
-            if run.method == entry["method"] and (run.method, run.fold, run.seed, entry["case"]) in by_run
-        )
-    shown = cases.overlays(subject, [(entry["run"], entry["case"]) for entry in chosen])
-    grouped: dict[str, list[dict[str, Any]]] = {}
-    for entry in chosen:
-        run, case = entry["run"], entry["case"]
-        of_labels = by_run[run.method, run.fold, run.seed, case]
-        entry["words"] = ", ".join(f"{name} {value:.3f}" for name, value in of_labels.items())
-        entry["shown"] = shown[str(run), case]
-        grouped.setdefault(entry["method"], []).append(entry)
-    return [{"method": method, "cases": entries} for method, entries in grouped.items()]
 
 
 def _counts(results: scores.Results) -> dict[str, int]:

@@ -1,11 +1,13 @@
 """The numbers of a page: an experiment's tables, read, checked against the scores, and laid out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from segtrace import aggregation, layout, tables
 from segtrace.errors import SegtraceError, raise_all
 from segtrace.files import read_json, sha256_file
+from segtrace.report.chains import of_method
 from segtrace.report.subject import Subject
 
 #: Metric → (heading, arrow to the better side, decimals).
@@ -110,19 +112,32 @@ def number(value: float | None, decimals: int) -> str:
     return "–" if value is None or value != value else f"{value:.{decimals}f}"
 
 
-def summary_tables(subject: Subject, results: Results) -> list[dict[str, Any]]:
-    """For each label the table of the first metrics and, under ``more``, that of the others, ready to be laid out."""
+def summary_tables(
+    subject: Subject, results: Results, said: Mapping[tuple[str, int, str], list[str]]
+) -> list[dict[str, Any]]:
+    """For each label the table of the first metrics and, under ``more``, that of the others, ready to be laid out.
+
+    ``said`` is what stands beside a mean, by method, label and metric, such as 'best'.
+    """
     valued = {row["metric"] for row in results.summary if row["cases"]}
     shown = [metric for metric in HEADINGS if metric in valued]
     first = [metric for metric in shown if metric in aggregation.first_metrics(valued)]
     others = [metric for metric in shown if metric not in first]
     return [
-        _table(subject, results, label, name, first) | {"more": _table(subject, results, label, name, others)}
+        _table(subject, results, said, label, name, first)
+        | {"more": _table(subject, results, said, label, name, others)}
         for label, name in subject.labels.items()
     ]
 
 
-def _table(subject: Subject, results: Results, label: int, name: str, shown: list[str]) -> dict[str, Any]:
+def _table(
+    subject: Subject,
+    results: Results,
+    said: Mapping[tuple[str, int, str], list[str]],
+    label: int,
+    name: str,
+    shown: list[str],
+) -> dict[str, Any]:
     """One table of a label: methods down, the metrics ``shown`` across."""
     found = {(row["method"], row["metric"]): row for row in results.summary if row["label"] == label}
     rows = []
@@ -138,13 +153,20 @@ def _table(subject: Subject, results: Results, label: int, name: str, shown: lis
                     "metric": metric,
                     "mean": number(row["mean"], decimals),
                     "sd": number(row["sd"], decimals),
+                    "interval": "" if row["low"] != row["low"] else _interval(row, decimals),
+                    "row": f"method={method},label={label},metric={metric}",
+                    "words": said.get((method, label, metric), []),
                     "order": "" if row["mean"] != row["mean"] else repr(float(row["mean"])),
                     "title": _spread(row, decimals),
                     "counts": _counts(row),
                 }
             )
-        rows.append({"method": method, "title": configured.title, "cells": cells})
-    headings = [{"metric": m, "name": HEADINGS[m][0], "arrow": HEADINGS[m][1]} for m in shown]
+        rows.append(
+            {"method": method, "title": configured.title, "anchor": of_method(method), "cells": cells}
+        )
+    headings: list[dict[str, str]] = [
+        {"metric": m, "name": HEADINGS[m][0], "arrow": HEADINGS[m][1]} for m in shown
+    ]
     footer = [constant.get(metric, "") for metric in shown]
     return {"label": label, "name": name, "headings": headings, "rows": rows, "constant": footer}
 
@@ -160,6 +182,10 @@ def tolerances(subject: Subject, results: Results) -> str:
     if len(found) == 1:
         return next(iter(found))
     return ", ".join(f"{text} ({', '.join(names)})" for text, names in found.items())
+
+
+def _interval(row: dict[str, Any], decimals: int) -> str:
+    return f"{number(row['low'], decimals)} to {number(row['high'], decimals)}"
 
 
 def _spread(row: dict[str, Any], decimals: int) -> str:

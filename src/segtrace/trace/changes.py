@@ -65,6 +65,19 @@ def parts(job: Job, config: models.Config) -> list[Part] | None:
     return found
 
 
+def between(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Part]:
+    """Every part of what two records of one job say, compared."""
+    names = sorted(then["inputs"].keys() | now["inputs"].keys())
+    found = [Part(f"inputs.{name}", _inputs(name, then["inputs"], now["inputs"])) for name in names]
+    locks = str(then["environment"]), str(now["environment"])
+    return [
+        *found,
+        Part("configuration", keys(then["configuration"], now["configuration"])),
+        Part("code", _files(then["code"], now["code"])),
+        Part("environment", () if locks[0] == locks[1] else (Change("envs/requirements.lock", *locks),)),
+    ]
+
+
 def plain(value: Any) -> Any:
     """A value as it comes back from JSON: keys are text, tuples are lists."""
     return json.loads(json.dumps(value))

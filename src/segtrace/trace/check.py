@@ -56,6 +56,9 @@ def contents(job: Job) -> dict[Path, str]:
     elif job.phase == "predict":
         for row in rows(table):
             found[table.parent / row["file"]] = row["sha256"]
+    elif job.phase == "report":
+        named = (record.read(table) or {}).get("contents", {})
+        found |= {Path(path): sha256 for path, sha256 in named.items()}
     return found
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrace import digests, layout
-from segtrace.config import load, models, runs
+from segtrace.config import claims, load, models, runs
 from segtrace.errors import SegtraceError
 from segtrace.files import sha256_file
 from segtrace.seen import tree_sums
@@ -128,7 +128,8 @@ def _readers(job: Job) -> dict[str, Callable[[Job, models.Config], Any]]:
         case "score":
             return {"references": _references, "predictions": _predictions}
         case "compare":
-            return {"scores": _scores, "split": _split_gate}
+            counted = {"weights": _counted} if jobs.counts_parameters(job.name) else {}
+            return {"scores": _scores, "split": _split_gate, **counted}
         case "overview" | "report":
             return {"files": _files}
     raise ValueError(f"no phase {job.phase!r}")
@@ -232,6 +233,13 @@ def _scores(job: Job, config: models.Config) -> dict[str, str | None]:
     return found
 
 
+def _counted(job: Job, config: models.Config) -> dict[str, str | None]:
+    """The weights whose parameters are counted beside published counts."""
+    made = [jobs.run_of(scored) for scored in jobs.scored(job.name, config)]
+    paths = [(run, str(layout.run(run) / layout.WEIGHTS["last"])) for run in made]
+    return {path: sums(jobs.train(run))[path] for run, path in paths}
+
+
 def _split_gate(job: Job, _: models.Config) -> str | None:
     experiment = load.experiment(job.name)
     made = jobs.split(experiment.dataset, experiment.protocol)
@@ -244,7 +252,9 @@ def _files(job: Job, config: models.Config) -> dict[str, str | None]:
     for made in jobs.upstream(job, config):
         wanted = {
             "train": ("history.csv", "run.json"),
-            "compare": ("summary.csv", "per_case.csv", "metrics.json"),
+            "compare": jobs.COMPARED
+            if job.phase == "report"
+            else ("summary.csv", "per_case.csv", "metrics.json"),
         }.get(made.phase)
         for path, sha256 in sums(made).items():
             if wanted is None or Path(path).name in wanted:
@@ -288,8 +298,10 @@ def configuration(job: Job, config: models.Config) -> Any:
         case "score":
             keys = _keys(jobs.dataset_of(job), ("labels", "spacing_known", "nsd_tolerance", "options"))
             return {**keys, "variant": str(jobs.variant_of(job))}
-        case "compare" | "report":
+        case "compare":
             return _shown(job.name, config)
+        case "report":
+            return _shown(job.name, config) | _cited(job.name)
         case "overview":
             return {"experiments": list(config.experiments)}
     raise ValueError(f"no phase {job.phase!r}")
@@ -323,6 +335,19 @@ def _shown(name: str, config: models.Config) -> dict[str, Any]:
         "methods": {method: load.method(method).model_dump(mode="json") for method in experiment.methods},
         "asked": {"budget": config.budget, "seeds": list(config.seeds)},
     }
+
+
+def _cited(name: str) -> dict[str, Any]:
+    """What a page says of a paper, of its claims, which may name cells of other experiments, and of segtrace itself."""
+    given = load.experiment(name).published
+    citation = Path("CITATION.cff")
+    made: dict[str, Any] = {"citation": sha256_file(citation) if citation.is_file() else None}
+    if given is not None:
+        paper: models.Paper = load.load("papers", given.paper)
+        used = [claim for claim in paper.claims if name in {term.experiment for term in claim.terms}]
+        made["paper"] = paper.model_dump(mode="json")
+        made["claims"] = [claims.recompute(claim).recomputed for claim in used]
+    return made
 
 
 # --- code -------------------------------------------------------------------------------------------

@@ -165,6 +165,12 @@ def scored(experiment: str, config: models.Config) -> list[Job]:
     return [score(run, variant) for run in wanted]
 
 
+def counts_parameters(experiment: str) -> bool:
+    """Whether an experiment's comparison counts the parameters of its trained weights."""
+    published = load.experiment(experiment).published
+    return published is not None and published.counts_parameters
+
+
 def upstream(job: Job, config: models.Config) -> list[Job]:
     """The jobs that a job builds on directly."""
     parts = job.name.split("/")
@@ -192,7 +198,9 @@ def upstream(job: Job, config: models.Config) -> list[Job]:
             return [validate(run.dataset, run.recipe), *found] if variant.grid == "prepared" else found
         case "compare":
             experiment = load.experiment(job.name)
-            return [split(experiment.dataset, experiment.protocol), *scored(job.name, config)]
+            made = scored(job.name, config)
+            counted = [train(run_of(s)) for s in made] if counts_parameters(job.name) else []
+            return [split(experiment.dataset, experiment.protocol), *made, *counted]
         case "overview":
             trained = [train(run_of(s)) for name in config.experiments for s in scored(name, config)]
             return [*(Job("compare", name) for name in config.experiments), *dict.fromkeys(trained)]
@@ -247,7 +255,7 @@ def _matches() -> Iterator[tuple[str, str]]:
     yield rf"scores/(?P<name>{run}/{variant})\.csv", "score"
     yield r"results/(?:metrics\.json|histories\.csv)", "overview"
     yield r"results/(?P<name>[^/]+)/[^/]+", "compare"
-    yield r"reports/(?P<name>[^/]+)/index\.html", "report"
+    yield r"reports/(?P<name>[^/]+)/(?:index\.html|(?:tables|methods|figures/[^/]+)/[^/]+)", "report"
 
 
 def of_file(path: Path | str) -> Job:

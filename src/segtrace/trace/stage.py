@@ -75,11 +75,13 @@ def run(stage: str) -> None:
 
 
 def _walk(config: models.Config) -> None:
-    """Compute every mean again from the scores, and walk from it to the raw files: a table and its record could
-    have been edited together.
+    """Compute every mean and rank again from the scores, and walk from it to the raw files: a table and its record
+    could have been edited together.
     """
     for name in config.experiments:
-        for table in (layout.results(name) / "summary.csv", layout.results(name) / "metrics.json"):
+        for table in (
+            layout.results(name) / f for f in ("summary.csv", "metrics.json", "aggregates.csv", "ranks.csv")
+        ):
             tools.call("segtrace", "explain", str(table))
 
 

@@ -14,6 +14,7 @@ from segtrace.aggregation import (
     values_of_cells,
 )
 from segtrace.metrics import counts as counting
+from segtrace.samples import SAMPLES, SEED
 from segtrace.trace import jobs
 from segtrace.trace.explain.facts import Facts
 from segtrace.trace.jobs import Job
@@ -196,6 +197,8 @@ def sentences(column: str, key: Key, made: Recomputed, *, name: str = "") -> lis
     cell, runs = made.cells[key], made.runs[method]
     if column == "constant":
         return [_of_a_constant(metric, len({value.case for value in made.values[key]}))]
+    if column in ("low", "high"):
+        return [_OF_AN_INTERVAL, *sentences("mean", key, made, name=name)]
     if column in ("seeds", "folds"):
         return [f"number of different {column} of the runs of {method}, of which there are {len(runs)}"]
     what = f"{metric} of label {label}" + (f" ({name})" if name else "")
@@ -220,6 +223,8 @@ def sentences(column: str, key: Key, made: Recomputed, *, name: str = "") -> lis
 _WORDS = {
     "mean": "mean",
     "sd": "sample standard deviation (n − 1)",
+    "low": "lower end of the 95 % bootstrap interval (BCa) of the mean",
+    "high": "upper end of the 95 % bootstrap interval (BCa) of the mean",
     "median": "median",
     "minimum": "minimum",
     "maximum": "maximum",
@@ -230,6 +235,12 @@ _COUNTED = {
     "as_worst": "number of cases in which an undefined distance counts as the image diagonal",
     "missing": "number of cases without a score in at least one run, counted as worst there",
 }
+
+
+_OF_AN_INTERVAL = (
+    f"end of the 95 % interval of the mean (BCa), from {SAMPLES:,} bootstrap samples of the cases, drawn with seed {SEED}; "
+    "it is not drawn again here, and stands in intervals.csv too"
+)
 
 
 def _of_a_constant(metric: str, cases: int) -> str:

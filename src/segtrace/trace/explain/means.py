@@ -64,22 +64,24 @@ def summary(subject: Subject, facts: Facts, begun: Start) -> None:
             return
         words = arithmetic.sentences(column, key, made, name=name)
         begun.how += words if subject.column else [f"mean: {words[0]}", *words[1:]]
-        begun.cases = _case_values(key, made) if column not in ("constant", "seeds", "folds") else []
+        begun.cases = case_values(key, made) if column not in ("constant", "seeds", "folds") else []
     if not made.cells:
-        begun.how.append(_NOT_AGAIN)
+        begun.how.append(NOT_AGAIN)
 
 
 _COPIED = "copied from {}, which 'segtrace split' wrote; leaks are counted in the folds that were used"
 #: Columns of a summary that are about the split.
 _OF_SPLIT = ("protocol", "published", "leaks")
-_NOT_AGAIN = "it cannot be computed again: scores are missing or damaged"
+#: What is said where scores cannot be had.
+NOT_AGAIN = "it cannot be computed again: scores are missing or damaged"
 
 
 def _key(row: Mapping[str, str]) -> arithmetic.Key:
     return row["method"], int(row["label"]), row["metric"]
 
 
-def _case_values(key: arithmetic.Key, made: arithmetic.Recomputed) -> list[dict[str, Any]]:
+def case_values(key: arithmetic.Key, made: arithmetic.Recomputed) -> list[dict[str, Any]]:
+    """The values of a cell's cases, as :attr:`Start.cases` has them."""
     return [
         {"case": v.case, "value": v.value, "as_worst": v.as_worst, "missing": v.missing}
         for v in made.values[key]
@@ -119,9 +121,9 @@ def _means(begun: Start, facts: Facts, experiment: str, nested: Any, path: tuple
         _scored(begun, facts, experiment, key, constant=False)
     if path and key in made.cells:
         begun.how += arithmetic.sentences("mean", key, made, name=path[1])
-        begun.cases = _case_values(key, made)
+        begun.cases = case_values(key, made)
     if not made.cells:
-        begun.how.append(_NOT_AGAIN)
+        begun.how.append(NOT_AGAIN)
 
 
 def _split(begun: Start, facts: Facts, experiment: str, *, table: Any, path: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ from segtrace.errors import SegtraceError, advice
 from segtrace.trace import jobs
 from segtrace.trace.cells import KEYS, Subject, select
 from segtrace.trace.dotted import at
-from segtrace.trace.explain import arithmetic
+from segtrace.trace.explain import arithmetic, charts
 from segtrace.trace.explain.chain import walk
 from segtrace.trace.explain.facts import Facts
 from segtrace.trace.explain.links import Needs, broken, need
@@ -182,15 +182,23 @@ def source(element: Element, experiment: str, facts: Facts) -> Source:
             made.add(table, {}, match[1], what=f"{match[1]} of {jobs.run_of(job)}, each epoch")
     elif name.startswith("picture-"):
         _picture(made, element, experiment, facts)
+    elif name == "panel":
+        _panel(made, experiment, facts)
     elif name == "cases-of-each-role":
         made.add(
             layout.split(run.dataset, run.protocol), {}, None, what="cases and subjects of each fold and role"
         )
-    elif name in ("gate-1", "gate-2", "gate-3"):
+    elif match := re.fullmatch(r"(pairs|ranks|intervals|averages)-(\d+)", name):
+        _compared(made, experiment, facts, part=match[1], label=match[2])
+    elif name.startswith("runs-of-"):
+        for job in scored:
+            if element.heading.startswith(f"Chain of {jobs.run_of(job).method} "):
+                made.add(jobs.outputs(job)[0], {}, None, what=f"checksums on the chain of {jobs.run_of(job)}")
+    elif name in ("gate-raw", "gate-prepared", "gate-split"):
         gate = {
-            "gate-1": layout.index(run.dataset) / "gate.json",
-            "gate-2": layout.prepared(run.dataset, run.recipe) / "gate.json",
-            "gate-3": layout.split_gate(run.dataset, run.protocol),
+            "gate-raw": layout.index(run.dataset) / "gate.json",
+            "gate-prepared": layout.prepared(run.dataset, run.recipe) / "gate.json",
+            "gate-split": layout.split_gate(run.dataset, run.protocol),
         }[name]
         for expectation in at(facts.json(gate), ("expectations",)):
             made.add(gate, {"": f"expectations.{expectation}"}, None, what=expectation)
@@ -201,7 +209,7 @@ def source(element: Element, experiment: str, facts: Facts) -> Source:
         for job in jobs.above([Job("compare", experiment)], facts.asked(Job("compare", experiment))):
             tables = [p for p in jobs.outputs(job) if p.suffix == ".csv" or p.name.endswith("receipt.json")]
             made.add(tables[0], {}, None, what=f"digests in the record of {job}")
-    else:
+    elif not charts.add_sources(made.add, name, experiment, scored, facts):
         raise SegtraceError(
             f"{element.kind} {name!r} ({element.heading}) is not one that 'segtrace report' draws"
         )
@@ -222,6 +230,26 @@ def _summary(made: Source, experiment: str, facts: Facts, *, label: str, first: 
         made.add(
             table, keys, "constant", what=f"best constant prediction, {row['metric']}: {row['constant']}"
         )
+
+
+#: Tables that unfold on a page → the file that each is drawn from, and the column of its number.
+_UNFOLDING = {
+    "pairs": ("tests", "difference"),
+    "ranks": ("ranks", "rank"),
+    "intervals": ("intervals", "low"),
+    "averages": ("aggregates", "mean"),
+}
+
+
+def _compared(made: Source, experiment: str, facts: Facts, *, part: str, label: str) -> None:
+    """A table of comparisons of a label, a number a row."""
+    kind, column = _UNFOLDING[part]
+    table = layout.results(experiment) / f"{kind}.csv"
+    for row in facts.rows(table):
+        if row["label"] == label:
+            keys = {key: row[key] for key in KEYS[kind]}
+            told = ", ".join(f"{key} {value}" for key, value in keys.items() if key != "label")
+            made.add(table, keys, column, what=f"{told}: {row[column] or 'unknown'}")
 
 
 def _points(made: Source, experiment: str, facts: Facts, *, label: str, metric: str) -> None:
@@ -258,6 +286,21 @@ def _picture(made: Source, element: Element, experiment: str, facts: Facts) -> N
         if (row["method"], row["case"]) == (method, case):
             keys = {key: row[key] for key in KEYS["per_case"]}
             made.add(table, keys, "dice", what=f"Dice of label {row['label']}: {row['dice'] or 'unknown'}")
+
+
+def _panel(made: Source, experiment: str, facts: Facts) -> None:
+    """Cases side by side: images, references and label maps of all methods, and the Dice below them."""
+    table = layout.results(experiment) / "per_case.csv"
+    for job in arithmetic.scorings(experiment, facts):
+        run = jobs.run_of(job)
+        maps = layout.predictions(run, jobs.variant_of(job)) / "predictions.csv"
+        made.add(maps, {}, None, what=f"contours of {run.method}, fold {run.fold}, seed {run.seed}")
+        if str(layout.cases(run.dataset)) not in made.files:
+            made.add(layout.cases(run.dataset), {}, None, what="images, and contours of references")
+    for row in facts.rows(table):
+        keys = {key: row[key] for key in KEYS["per_case"]}
+        told = ", ".join(f"{key} {value}" for key, value in keys.items() if key != "method")
+        made.add(table, keys, "dice", what=f"{row['method']}, {told}: {row['dice'] or 'unknown'}")
 
 
 # --- as text ------------------------------------------------------------------------------------------

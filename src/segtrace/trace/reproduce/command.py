@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "table",
         type=Path,
-        help="results/EXP/summary.csv, per_case.csv, metrics.json, or scores/RUN/VARIANT.csv",
+        help="a table of results/EXP (summary.csv, ranks.csv, metrics.json …), or scores/RUN/VARIANT.csv",
     )
     parser.add_argument(
         "--row",

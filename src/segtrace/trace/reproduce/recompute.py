@@ -63,8 +63,8 @@ def plan(table: Path, *, row: str | None, column: str) -> Plan:
     target = next((path for path in jobs.outputs(job) if path.name == table.name), None)
     if job.phase not in ("compare", "score") or target is None:
         raise SegtraceError(
-            f"{table} holds no number that can be recomputed: name results/EXPERIMENT/summary.csv, per_case.csv "
-            "or metrics.json, or scores/RUN/VARIANT.csv"
+            f"{table} holds no number that can be recomputed: name a table of results/EXPERIMENT (summary.csv, ranks.csv, "
+            "metrics.json …), or scores/RUN/VARIANT.csv"
         )
     made = record.read(target)
     if made is None:
@@ -106,7 +106,12 @@ def _naming(run: layout.RunName) -> str:
 
 def _needed(cell: cells.Subject, every: list[layout.RunName], experiment: str) -> list[layout.RunName]:
     """The runs of an experiment that a cell of its tables is made from."""
-    if cell.row:
+    # A rank is among all methods, a p-value corrected for all pairs, and a missing case one that others have.
+    if cell.kind in ("ranks", "missing") or (cell.kind == "tests" and str(cell.column).endswith("_holm")):
+        chosen = every
+    elif cell.kind == "tests":
+        chosen = [run for run in every if run.method in (cell.row["first"], cell.row["second"])]
+    elif cell.row:
         wanted = {key: cell.row[key] for key in ("method", "fold", "seed") if key in cell.row}
         chosen = [run for run in every if all(str(getattr(run, k)) == value for k, value in wanted.items())]
     elif cell.path[0] == "scores_sha256":
@@ -166,6 +171,9 @@ def _reduce(plan: Plan, config: Path) -> None:
     own = path.is_file()  # a data set's default experiment has no file
     experiment = load.read_yaml(path) if own else load.experiment(plan.experiment).model_dump(mode="json")
     experiment["methods"] = list(dict.fromkeys(run.method for run in plan.runs))
+    for row in (experiment.get("published") or {}).get("rows", ()):
+        if row.get("method") not in experiment["methods"]:
+            row["method"] = None
     experiment["folds"] = sorted({run.fold for run in plan.runs})
     _write_yaml(path, experiment)
     main = plan.config.model_dump(mode="json")

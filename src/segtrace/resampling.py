@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 #: Binary digits of a double's mantissa: whole numbers below 2 to this power are exact.
 MANTISSA = 53
+#: Samples that are drawn at once: few enough for a processor's cache.
+_BLOCK = 256
 
 
 def draws(cases: int, samples: int, *, seed: int) -> Array:
@@ -22,24 +24,26 @@ def draws(cases: int, samples: int, *, seed: int) -> Array:
     ``cases`` and ``samples`` are at least 1; ``seed`` alone decides the draws.
     """
     generator = np.random.Generator(np.random.PCG64([seed, cases]))
-    chosen = generator.integers(0, cases, size=(samples, cases))  # whole numbers: the same on every machine
-    flat = (chosen + cases * np.arange(samples)[:, None]).ravel()
-    return np.bincount(flat, minlength=samples * cases).reshape(samples, cases).astype(np.float64)
+    found = np.empty((samples, cases))
+    for start in range(0, samples, _BLOCK):
+        block = found[start : start + _BLOCK]
+        chosen = generator.integers(0, cases, size=block.shape)  # whole numbers: the same on every machine
+        chosen += cases * np.arange(len(block))[:, None]
+        block[...] = np.bincount(chosen.ravel(), minlength=block.size).reshape(block.shape)
+    return found
 
 
 def exact(values: Array) -> Array:
     """``values`` (cases, …) rounded so that sums of any of them, each drawn up to ``cases`` times, are exact.
 
-    The step is 2 to the power that leaves room for ``cases`` times the greatest value: with 600 Dice values
-    about 10⁻¹³. Raises ValueError where a value is not finite.
+    The step is a power of 2 that leaves room for ``cases`` times the greatest value of a column: with 600 Dice
+    values about 10⁻¹³. Raises ValueError where a value is not finite.
     """
     if not np.isfinite(values).all():
         raise ValueError("a value to be resampled is not finite")
-    greatest = float(np.abs(values).max(initial=0.0))
-    if greatest == 0.0:
-        return values.copy()
+    greatest = np.abs(values).max(axis=0, initial=0.0)
     # 2**room bounds cases × greatest; one digit is kept back for the rounding itself.
-    room = math.frexp(greatest)[1] + math.ceil(math.log2(max(len(values), 2))) + 1
+    room = np.frexp(greatest)[1] + math.ceil(math.log2(max(len(values), 2))) + 1
     return np.ldexp(np.rint(np.ldexp(values, MANTISSA - room)), room - MANTISSA)
 
 

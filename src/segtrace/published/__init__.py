@@ -1,0 +1,1 @@
+"""What papers printed: their tables as experiments have them, and their texts' figures recomputed from these."""

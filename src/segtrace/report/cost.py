@@ -1,0 +1,135 @@
+"""What a method costs: its parameters, and the time and memory that its trainings took where that was measured.
+
+Parameters are counted on the network that ``run.json`` describes. Times and memory come from the files that Snakemake
+writes beside a training (``logs/benchmark/train/RUN.tsv``); they differ from run to run, so ``cost.csv`` lies beside
+the page and not among the tables that are compared.
+"""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from segtrace import aggregation, layout
+from segtrace.files import read_json
+from segtrace.report.subject import Subject
+
+#: What is measured of a training: field → heading.
+MEASURED = {"minutes": "Training time (minutes)", "memory_gb": "Peak memory (GB)"}
+
+
+def rows(subject: Subject) -> list[dict[str, Any]]:
+    """One row a run, as in ``cost.csv``; what is not known on this machine is NaN, or empty text."""
+    counted: dict[str, float] = {}
+    made = []
+    for run in subject.runs:
+        path = layout.run(run) / "run.json"
+        resolved = dict(read_json(path)) if path.is_file() else {}
+        if run.method not in counted and "network" in resolved:
+            counted[run.method] = parameters(resolved)
+        machine = resolved.get("machine") or {}
+        made.append(
+            {
+                "method": run.method,
+                "fold": run.fold,
+                "seed": run.seed,
+                "parameters": counted.get(run.method, math.nan),
+                **measured(benchmark(run)),
+                "epochs": float(resolved.get("training", {}).get("epochs", math.nan)),
+                "threads": float(resolved.get("threads", math.nan)),
+                "device": str(machine.get("device", "")),
+                "processor": str(machine.get("processor", "")),
+            }
+        )
+    return made
+
+
+def benchmark(run: layout.RunName) -> Path:
+    """Where Snakemake writes what a run's training took."""
+    return Path("logs/benchmark/train") / f"{run}.tsv"
+
+
+def parameters(resolved: Mapping[str, Any]) -> float:
+    """Trainable values of a run's network, without heads that exist in training only; nothing is computed."""
+    import torch
+
+    from segtrace import networks
+
+    with torch.device("meta"):
+        network = networks.of_run(resolved)
+    return float(sum(value.numel() for value in network.parameters() if value.requires_grad))
+
+
+def measured(path: Path) -> dict[str, float]:
+    """Minutes, peak resident memory (GB of 10⁹ bytes) and mean load of a benchmark file; NaN where unknown.
+
+    Snakemake counts memory in MiB and load in per cent of one core. Of a repeated benchmark the mean is taken.
+    """
+    found: dict[str, list[float]] = {"s": [], "max_rss": [], "mean_load": []}
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as handle:
+            for line in csv.DictReader(handle, delimiter="\t"):
+                for key, values in found.items():
+                    value = _number(line.get(key))
+                    if value is not None:
+                        values.append(value)
+    seconds, rss, load = (aggregation.mean(found[key]) if found[key] else math.nan for key in found)
+    return {"minutes": seconds / 60, "memory_gb": rss * 2**20 / 1e9, "cores_used": load / 100}
+
+
+def _number(text: str | None) -> float | None:
+    """A number of a benchmark file, which has NA or '-' where nothing was measured."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def by_method(
+    costs: Sequence[Mapping[str, Any]], *, summary: Sequence[Mapping[str, Any]], label: int, metric: str
+) -> list[dict[str, Any]]:
+    """One row a method: its mean cost over runs, the range of each measurement, and its mean score.
+
+    Keys are method, runs, parameters, mean, low and high (of ``metric``), and of each of :data:`MEASURED` its
+    mean, ``_least`` and ``_most``. Unknown values are None.
+    """
+    scored = {row["method"]: row for row in summary if (row["label"], row["metric"]) == (label, metric)}
+    made = []
+    for method in dict.fromkeys(row["method"] for row in costs):
+        own = [row for row in costs if row["method"] == method]
+        entry: dict[str, Any] = {"method": method, "runs": len(own)}
+        entry["parameters"] = _mean([row["parameters"] for row in own])
+        for field in MEASURED:
+            known = [row[field] for row in own if row[field] == row[field]]
+            entry |= {
+                field: _mean(known),
+                f"{field}_least": min(known, default=None),
+                f"{field}_most": max(known, default=None),
+            }
+        for key in ("mean", "low", "high"):
+            entry[key] = _mean([scored[method][key]] if method in scored else [])
+        made.append(entry)
+    return made
+
+
+def machines(costs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where the measured runs were computed, as their run.json says: 'cpu, x86_64 AVX512, 2 threads'."""
+    return sorted(
+        {
+            ", ".join(part for part in (row["device"], row["processor"], _threads(row["threads"])) if part)
+            for row in costs
+            if row["minutes"] == row["minutes"]
+        }
+        - {""}
+    )
+
+
+def _threads(count: float) -> str:
+    return "" if count != count else f"{count:.0f} thread{'' if count == 1 else 's'}"
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None and value == value]
+    return aggregation.mean(known) if known else None

@@ -1,0 +1,98 @@
+"""Cost: parameters counted on the network, times as Snakemake measured them, and a table that is never compared."""
+
+import math
+
+import pytest
+
+from segtrace import files, layout, tables
+from segtrace.cli import main
+from segtrace.report import cost
+
+HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+
+
+def measure(run: layout.RunName, line: str) -> None:
+    path = cost.benchmark(run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(HEADER + line)
+
+
+def describe(run: layout.RunName) -> None:
+    path = layout.run(run) / "run.json"
+    network = {"name": "unet", "in_channels": 1, "out_channels": 3, "spatial_dims": 2, "options": {}}
+    files.write_json(path, files.read_json(path) | {"network": network})
+
+
+def test_measurements_are_converted_to_minutes_gigabytes_and_cores(make_project) -> None:
+    project = make_project()
+    run = project.run_name("alpha")
+    measure(run, "90.0\t0:01:30\t1000.0\t1\t1\t1\t0\t0\t175.0\t3\n")
+    found = cost.measured(cost.benchmark(run))
+    assert found == pytest.approx({"minutes": 1.5, "memory_gb": 1.048576, "cores_used": 1.75})
+
+
+@pytest.mark.parametrize(
+    "line", ["", "12.0\t0:00:12\tNA\tNA\tNA\tNA\tNA\tNA\tNA\tNA\n", "-\t-\t-\t-\t-\t-\t-\t-\t-\t-\n"]
+)
+def test_what_snakemake_could_not_measure_is_unknown(make_project, line: str) -> None:
+    run = make_project().run_name("alpha")
+    measure(run, line)
+    found = cost.measured(cost.benchmark(run))
+    assert math.isnan(found["memory_gb"])
+    assert math.isnan(found["cores_used"])
+    assert math.isnan(found["minutes"]) != line.startswith("12")
+
+
+def test_without_a_benchmark_nothing_is_known(make_project) -> None:
+    found = cost.measured(cost.benchmark(make_project().run_name("alpha")))
+    assert all(math.isnan(value) for value in found.values())
+
+
+def test_parameters_are_those_of_the_network_itself() -> None:
+    from segtrace import networks
+
+    spec = {"name": "unet3d", "in_channels": 1, "out_channels": 2, "spatial_dims": 3, "options": {}}
+    network = networks.of_run({"network": spec})
+    assert cost.parameters({"network": spec}) == sum(value.numel() for value in network.parameters())
+
+
+def test_methods_have_the_mean_and_the_range_of_their_runs() -> None:
+    known = {"parameters": 7.0, "memory_gb": math.nan}
+    rows = [
+        {"method": "a", "minutes": 1.0, **known},
+        {"method": "a", "minutes": 3.0, **known},
+        {"method": "b", "minutes": math.nan, **known},
+    ]
+    summary = [
+        {"method": "a", "label": 0, "metric": "dice", "mean": 0.5, "low": 0.4, "high": math.nan},
+        {"method": "a", "label": 1, "metric": "dice", "mean": 0.9, "low": 0.8, "high": 1.0},
+    ]
+    first, second = cost.by_method(rows, summary=summary, label=0, metric="dice")
+    assert (first["runs"], first["minutes"], first["minutes_least"], first["minutes_most"]) == (
+        2,
+        2.0,
+        1.0,
+        3.0,
+    )
+    assert (first["mean"], first["low"], first["high"]) == (0.5, 0.4, None)
+    assert (first["memory_gb"], second["minutes"], second["mean"]) == (None, None, None)
+
+
+def test_the_page_shows_times_and_cost_csv_lies_beside_it(make_project) -> None:
+    project = make_project(seeds=(0, 1), pictures=False)
+    assert main(["compare", "toy"]) == 0
+    for method, seconds in (("alpha", 60), ("beta", 120)):
+        for seed in (0, 1):
+            run = project.run_name(method, seed)
+            describe(run)
+            measure(run, f"{seconds * (1 + seed)}\t-\t500\t1\t1\t1\t0\t0\t100.0\t3\n")
+    assert main(["report", "toy"]) == 0
+    page = layout.report("toy").read_text(encoding="utf-8")
+    assert page.count('data-chart="cost-') == 3
+    assert "cpu, toy processor, 2 threads" in page
+    found = tables.read("cost", layout.report("toy").with_name("cost.csv"))
+    assert list(found["minutes"]) == [1.0, 2.0, 2.0, 4.0]
+    assert found["parameters"].nunique() == 1
+    assert '<td data-order="1.5">1.5<small>1 to 2</small></td>' in page
+    assert main(["report", "toy"]) == 0
+    assert layout.report("toy").read_text(encoding="utf-8") == page
