@@ -229,7 +229,7 @@ def test_parameters_are_counted_in_weights(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(SegtraceError, match="77 parameters, 76 in another run of net"):
         published.read_parameters(runs)
     (layout.run(runs[0]) / "weights.safetensors").unlink()
-    with pytest.raises(SegtraceError, match=f"segtrace train {runs[0]}"):
+    with pytest.raises(SegtraceError, match=f"{runs[0]}/weights.safetensors: no sound weights"):
         published.read_parameters(runs)
 
 

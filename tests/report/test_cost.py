@@ -1,10 +1,11 @@
-"""Cost: parameters counted on the network, times as Snakemake measured them, and a table that is never compared."""
+"""Cost: parameters counted in the weights, times as Snakemake measured them, and a table that is never compared."""
 
 import math
 
 import pytest
+import torch
 
-from segtrace import files, layout, tables
+from segtrace import checkpoint, layout, tables
 from segtrace.cli import main
 from segtrace.report import cost
 
@@ -17,10 +18,9 @@ def measure(run: layout.RunName, line: str) -> None:
     path.write_text(HEADER + line)
 
 
-def describe(run: layout.RunName) -> None:
-    path = layout.run(run) / "run.json"
-    network = {"name": "unet", "in_channels": 1, "out_channels": 3, "spatial_dims": 2, "options": {}}
-    files.write_json(path, files.read_json(path) | {"network": network})
+def train(run: layout.RunName) -> None:
+    """Weights of six values, as if the run had been trained."""
+    checkpoint.save(layout.run(run) / "weights.safetensors", {"w": torch.zeros(2, 3)}, metadata={})
 
 
 def test_measurements_are_converted_to_minutes_gigabytes_and_cores(make_project) -> None:
@@ -46,14 +46,6 @@ def test_what_snakemake_could_not_measure_is_unknown(make_project, line: str) ->
 def test_without_a_benchmark_nothing_is_known(make_project) -> None:
     found = cost.measured(cost.benchmark(make_project().run_name("alpha")))
     assert all(math.isnan(value) for value in found.values())
-
-
-def test_parameters_are_those_of_the_network_itself() -> None:
-    from segtrace import networks
-
-    spec = {"name": "unet3d", "in_channels": 1, "out_channels": 2, "spatial_dims": 3, "options": {}}
-    network = networks.of_run({"network": spec})
-    assert cost.parameters({"network": spec}) == sum(value.numel() for value in network.parameters())
 
 
 def test_methods_have_the_mean_and_the_range_of_their_runs() -> None:
@@ -84,7 +76,7 @@ def test_the_page_shows_times_and_cost_csv_lies_beside_it(make_project) -> None:
     for method, seconds in (("alpha", 60), ("beta", 120)):
         for seed in (0, 1):
             run = project.run_name(method, seed)
-            describe(run)
+            train(run)
             measure(run, f"{seconds * (1 + seed)}\t-\t500\t1\t1\t1\t0\t0\t100.0\t3\n")
     assert main(["report", "toy"]) == 0
     page = layout.report("toy").read_text(encoding="utf-8")
@@ -92,7 +84,7 @@ def test_the_page_shows_times_and_cost_csv_lies_beside_it(make_project) -> None:
     assert "cpu, toy processor, 2 threads" in page
     found = tables.read("cost", layout.report("toy").with_name("cost.csv"))
     assert list(found["minutes"]) == [1.0, 2.0, 2.0, 4.0]
-    assert found["parameters"].nunique() == 1
+    assert set(found["parameters"]) == {6.0}
     assert '<td data-order="1.5">1.5<small>1 to 2</small></td>' in page
     assert main(["report", "toy"]) == 0
     assert layout.report("toy").read_text(encoding="utf-8") == page

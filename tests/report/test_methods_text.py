@@ -12,7 +12,7 @@ import toy_paper
 from latex_check import check
 from segtrace import files, layout
 from segtrace.cli import main
-from segtrace.report import citations, methods_text, methods_training, origins, prose, scores
+from segtrace.report import citations, methods_text, origins, prose, scores
 
 
 @pytest.fixture
@@ -190,20 +190,6 @@ def test_segtrace_is_cited_as_its_file_says(tmp_path, monkeypatch):
     entry = citations.software()
     assert "author = {{The A and B Group}}" in citations.bibtex([entry])
     assert entry.fields["year"] == "2026"
-
-
-def test_parameters_are_counted_in_the_weights_without_statistics_of_batches(tmp_path):
-    header = {
-        "__metadata__": {"a": "b"},
-        "conv.weight": {"dtype": "F32", "shape": [4, 3, 3], "data_offsets": [0, 144]},
-        "norm.running_mean": {"dtype": "F32", "shape": [4], "data_offsets": [144, 160]},
-        "norm.bias": {"dtype": "F32", "shape": [], "data_offsets": [160, 164]},
-    }
-    raw = json.dumps(header).encode()
-    path = tmp_path / "weights.safetensors"
-    path.write_bytes(len(raw).to_bytes(8, "little") + raw)
-    assert methods_training.weights_in(path) == 37
-    assert methods_training.weights_in(tmp_path / "none") is None
 
 
 def test_citations_of_several_entries_share_a_bracket():

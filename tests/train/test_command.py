@@ -88,7 +88,8 @@ def test_methods_have_the_parameters_that_their_files_state(monkeypatch):
         method = load.method(name)
         for dataset, expected in method.parameters.items():
             data = load.dataset(dataset)
-            with torch.device("meta"):
+            # MONAI's Swin UNETR asks a tensor for its value
+            with torch.device("cpu" if method.network == "swin_unetr" else "meta"):
                 network = networks.create(
                     method.network,
                     in_channels=len(data.channels),

@@ -5,12 +5,12 @@ protocol, data, the way of averaging, the grid, the role and the checkpoint. Cou
 these. All reasons against a comparison are listed, not the first alone.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segtrace import files, layout
+from segtrace import parameters as counting
 from segtrace.config.models import Budget, Dataset, Experiment
 from segtrace.config.published_models import COSTS, COUNTED, Column, Convention, Published, Row
 from segtrace.errors import SegtraceError
@@ -24,8 +24,6 @@ WORDS = {
     "pooled": "computed from all cases pooled",
     "per_fold": "averaged over folds",
 }
-#: Tensors of a normalisation layer that are measured, not trained.
-_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _UNMEASURED = {
     "none": "not measured here",
     "macs": "multiply-accumulates are not measured here",
@@ -214,26 +212,14 @@ def read_split_cases(path: Path) -> list[int]:
 
 
 def read_parameters(runs: Iterable[layout.RunName]) -> dict[str, int]:
-    """Method → parameters, counted in its trained weights: running statistics and whole numbers are none.
+    """Method → parameters as papers count them: of its trained weights, and of a framework's heads in training.
 
     Raises :class:`SegtraceError` where weights are missing or damaged, or runs of one method differ in size.
     """
-    from safetensors import SafetensorError, safe_open
-
     found: dict[str, int] = {}
     for run in runs:
         path = layout.run(run) / layout.WEIGHTS["last"]
-        try:
-            with safe_open(path, framework="numpy") as opened:
-                shapes = [
-                    opened.get_slice(name).get_shape()
-                    for name in opened.keys()  # noqa: SIM118 (no mapping)
-                    if name.rpartition(".")[2] not in _STATISTICS
-                    and opened.get_slice(name).get_dtype().startswith(("F", "BF"))
-                ]
-        except (SafetensorError, OSError) as error:
-            raise SegtraceError(f"{path}: {error}; make it with: segtrace train {run}") from None
-        count = sum(math.prod(shape) for shape in shapes)
+        count = sum(counting.of_weights(path))
         if found.setdefault(run.method, count) != count:
             raise SegtraceError(
                 f"{path}: {count} parameters, {found[run.method]} in another run of {run.method}"

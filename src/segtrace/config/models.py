@@ -69,6 +69,8 @@ class Experiment(Model):
     recipe: str
     protocol: str
     training: str
+    trainings: dict[str, str] = {}
+    """Method → its own training recipe, where a paper trains its networks differently."""
     methods: Annotated[list[str], AfterValidator(distinct)]
     """May be empty where there are published values: a table of which nothing can be trained here yet."""
     folds: Annotated[list[NonNegativeInt], Field(min_length=1), AfterValidator(distinct)] | Literal["all"] = [
@@ -84,10 +86,22 @@ class Experiment(Model):
     published: Published | None = None
     notes: list[str] = []
 
+    def training_of(self, method: str) -> str:
+        """The name of a method's training recipe."""
+        return self.trainings.get(method, self.training)
+
+    @property
+    def recipes(self) -> list[str]:
+        """The names of all training recipes, ``training`` first."""
+        return list(dict.fromkeys([self.training, *self.trainings.values()]))
+
     @model_validator(mode="after")
     def _something_to_show(self) -> "Experiment":
         if not self.methods and self.published is None:
             raise ValueError("methods: name at least one, or give published values")
+        strange = sorted(set(self.trainings) - set(self.methods))
+        if strange:
+            raise ValueError(f"trainings name methods that the experiment lacks: {', '.join(strange)}")
         if self.published is not None:
             named = [row.method for row in self.published.rows if row.method is not None]
             unknown = sorted(set(named) - set(self.methods))

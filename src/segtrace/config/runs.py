@@ -32,9 +32,9 @@ def runs_of(name: str, *, budget: str, seeds: list[int]) -> list[layout.RunName]
     data = load.dataset(experiment.dataset)
     load.part(experiment.dataset, "recipe", data.recipes, experiment.recipe)
     load.load("budgets", budget)
-    load.load("training", experiment.training)
     for method in experiment.methods:
         load.method(method)
+        load.load("training", experiment.training_of(method))
     return [
         layout.RunName(experiment.dataset, experiment.recipe, experiment.protocol, method, budget, fold, seed)
         for method in experiment.methods
@@ -54,7 +54,7 @@ def training_of(run: layout.RunName) -> str:
     for name in load.names("experiments"):
         experiment = load.experiment(name)
         if _names(experiment, run):
-            found.setdefault(experiment.training, []).append(name)
+            found.setdefault(experiment.training_of(run.method), []).append(name)
     if not found and run.dataset in load.experiments() and _names(load.experiment(run.dataset), run):
         return load.experiment(run.dataset).training  # the data set's default experiment
     if not found:

@@ -73,7 +73,7 @@ def _table(name: str, experiment: Experiment) -> dict[str, Any]:
         "dataset": experiment.dataset,
         "recipe": experiment.recipe,
         "protocol": experiment.protocol,
-        "training": experiment.training,
+        "training": ", ".join(experiment.recipes),
         **published.model_dump(mode="json", exclude={"paper"}),
         "claims": [_claim_row(claim) for claim in paper.claims if _rests_on(claim, name)],
         "experiment_notes": experiment.notes,

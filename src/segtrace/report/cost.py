@@ -1,8 +1,8 @@
 """What a method costs: its parameters, and the time and memory that its trainings took where that was measured.
 
-Parameters are counted on the network that ``run.json`` describes. Times and memory come from the files that Snakemake
-writes beside a training (``logs/benchmark/train/RUN.tsv``); they differ from run to run, so ``cost.csv`` lies beside
-the page and not among the tables that are compared.
+Parameters are counted in the trained weights, without heads that exist in training only. Times and memory come
+from the files that Snakemake writes beside a training (``logs/benchmark/train/RUN.tsv``); they differ from run to run,
+so ``cost.csv`` lies beside the page and not among the tables that are compared.
 """
 
 import csv
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segtrace import aggregation, layout
+from segtrace import aggregation, layout, parameters
 from segtrace.files import read_json
 from segtrace.report.subject import Subject
 
@@ -26,8 +26,9 @@ def rows(subject: Subject) -> list[dict[str, Any]]:
     for run in subject.runs:
         path = layout.run(run) / "run.json"
         resolved = dict(read_json(path)) if path.is_file() else {}
-        if run.method not in counted and "network" in resolved:
-            counted[run.method] = parameters(resolved)
+        weights = layout.run(run) / layout.WEIGHTS[subject.variant.checkpoint]
+        if run.method not in counted and weights.is_file():
+            counted[run.method] = float(parameters.of_weights(weights).network)
         machine = resolved.get("machine") or {}
         made.append(
             {
@@ -48,17 +49,6 @@ def rows(subject: Subject) -> list[dict[str, Any]]:
 def benchmark(run: layout.RunName) -> Path:
     """Where Snakemake writes what a run's training took."""
     return Path("logs/benchmark/train") / f"{run}.tsv"
-
-
-def parameters(resolved: Mapping[str, Any]) -> float:
-    """Trainable values of a run's network, without heads that exist in training only; nothing is computed."""
-    import torch
-
-    from segtrace import networks
-
-    with torch.device("meta"):
-        network = networks.of_run(resolved)
-    return float(sum(value.numel() for value in network.parameters() if value.requires_grad))
 
 
 def measured(path: Path) -> dict[str, float]:

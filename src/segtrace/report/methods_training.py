@@ -1,21 +1,18 @@
 """The methods text of networks, training and inference."""
 
 import ast
-import json
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from segtrace import layout, losses
+from segtrace import layout, losses, parameters
 from segtrace.config import load, models, runs
 from segtrace.report import citations
 from segtrace.report.prose import Paragraph, cite, counted, listed, sentence
 from segtrace.report.subject import Subject
 
 _OPTIMISERS = {"adamw": "AdamW", "adam": "Adam", "nadam": "NAdam", "sgd": "stochastic gradient descent"}
-#: Endings of tensors that are counted along in training and not learned.
-_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def training_of(subject: Subject) -> models.Training:
@@ -27,7 +24,7 @@ def architectures(subject: Subject) -> Paragraph:
     """The networks: what each is, its options, its parameters, its framework and its source."""
     sentences = []
     for name, method in subject.methods.items():
-        weights = parameters(subject, name, method)
+        weights = parameter_count(subject, name, method)
         sizes = f", {weights / 1e6:.3g} million parameters" if weights else ""
         options = f", {_options(method.options)}" if method.options else ""
         framework = (
@@ -58,28 +55,13 @@ def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def parameters(subject: Subject, name: str, method: models.Method) -> int | None:
+def parameter_count(subject: Subject, name: str, method: models.Method) -> int | None:
     """Number of learned parameters: as configured, else counted in a run's weights; None where neither is there."""
     if subject.experiment.dataset in method.parameters:
         return method.parameters[subject.experiment.dataset]
     run = next(run for run in subject.runs if run.method == name)
-    return weights_in(layout.run(run) / layout.WEIGHTS[subject.variant.checkpoint])
-
-
-def weights_in(path: Path) -> int | None:
-    """Number of values of the learned tensors of a safetensors file, from its header; None where it is not there."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as handle:
-        header = json.loads(handle.read(int.from_bytes(handle.read(8), "little")))
-    total = 0
-    for name, tensor in header.items():
-        if name != "__metadata__" and not name.endswith(_BUFFERS):
-            count = 1
-            for side in tensor["shape"]:
-                count *= side
-            total += count
-    return total
+    path = layout.run(run) / layout.WEIGHTS[subject.variant.checkpoint]
+    return parameters.of_weights(path).network if path.is_file() else None
 
 
 def training(subject: Subject) -> Paragraph:
@@ -105,7 +87,25 @@ def training(subject: Subject) -> Paragraph:
     recipe: models.Training = load.load("training", subject.experiment.training)
     if recipe.source:
         sentences.append(f"This training recipe ({subject.experiment.training}) follows: {recipe.source}")
+    sentences += _other_recipes(subject)
     return Paragraph("Training", [sentence(text) for text in sentences])
+
+
+def _other_recipes(subject: Subject) -> list[str]:
+    """A sentence for each recipe beside the experiment's first: whose it is, and what it changes."""
+    told = _flat(training_of(subject).model_dump(exclude={"source", "notes"}))
+    sentences = []
+    for recipe in subject.experiment.recipes[1:]:
+        own = [name for name in subject.methods if subject.experiment.training_of(name) == recipe]
+        used = runs.training_under(recipe, subject.budget_name)
+        changed = [
+            f"{key.replace('_', ' ')} {_value(value)} instead of {_value(told.get(key))}"
+            for key, value in _flat(used.model_dump(exclude={"source", "notes"})).items()
+            if told.get(key) != value
+        ]
+        titles = listed(subject.methods[name].title for name in own)
+        sentences.append(f"{titles} followed the recipe {recipe}: {listed(changed) or 'the same values'}")
+    return sentences
 
 
 def first_line(module: str) -> str:

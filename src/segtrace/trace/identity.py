@@ -327,11 +327,13 @@ def _shown(name: str, config: models.Config) -> dict[str, Any]:
     parts = {
         "experiment": experiment,
         "dataset": load.dataset(experiment.dataset),
-        "training": load.load("training", experiment.training),
         "budget": load.load("budgets", config.budget),
     }
     return {
         **{key: part.model_dump(mode="json") for key, part in parts.items()},
+        "training": {
+            recipe: load.load("training", recipe).model_dump(mode="json") for recipe in experiment.recipes
+        },
         "methods": {method: load.method(method).model_dump(mode="json") for method in experiment.methods},
         "asked": {"budget": config.budget, "seeds": list(config.seeds)},
     }

@@ -181,6 +181,7 @@ def _check_sizes(run: Mapping[str, Any], network: nn.Module) -> None:
     """Refuse a crop or a window that the network cannot take, before the first step."""
     training, divisor = run["training"], int(getattr(network, "divisor", 1))
     axes = run["network"]["spatial_dims"]
+    fixed = getattr(network, "fixed_size", None)
     beyond = [axis for axis in training["inference"]["mirror"] if axis >= axes]
     sides = {
         "crop.size": (training["crop"] or {}).get("size"),
@@ -193,6 +194,11 @@ def _check_sizes(run: Mapping[str, Any], network: nn.Module) -> None:
             for key, size in sides.items()
             if size is not None and (len(size) != axes or any(n % divisor for n in size))
         ]
+        + [
+            f"training.{key} is {size}: {run['network']['name']} takes images of {list(fixed)} alone, as its options say"
+            for key, size in sides.items()
+            if fixed is not None and size is not None and list(size) != list(fixed)
+        ]
         + [f"training.inference.mirror names axis {axis}: there are 0 to {axes - 1}" for axis in beyond],
         heading=f"{run['run']}: cannot train",
         remedy=f"Mend config/training/{run['training_name']}.yaml or the budget.",
@@ -201,13 +207,18 @@ def _check_sizes(run: Mapping[str, Any], network: nn.Module) -> None:
 
 def _check_whole_images(run: Mapping[str, Any], cases: data.Cases, network: nn.Module) -> None:
     """Refuse whole images that the network cannot take."""
-    divisor = int(getattr(network, "divisor", 1))
+    divisor, fixed = int(getattr(network, "divisor", 1)), getattr(network, "fixed_size", None)
     shapes = {cases.by_name[name].label.shape for name in run["cases"]["train"]}
-    bad = sorted(shape for shape in shapes if any(side % divisor for side in shape))
+    bad = sorted(
+        shape
+        for shape in shapes
+        if any(side % divisor for side in shape) or (fixed is not None and tuple(shape) != tuple(fixed))
+    )
     if run["training"]["crop"] is None and bad:
+        takes = f"images of {list(fixed)}" if fixed else f"sides that are multiples of {divisor}"
         raise SegtraceError(
             f"{run['run']}: whole images of {', '.join(' x '.join(map(str, shape)) for shape in bad[:5])}: "
-            f"{run['network']['name']} takes sides that are multiples of {divisor}; give the data set's recipe such a "
+            f"{run['network']['name']} takes {takes}; give the data set's recipe such a "
             f"size, or config/training/{run['training_name']}.yaml a crop"
         )
 
@@ -278,6 +289,8 @@ def _finish(run: Mapping[str, Any], folder: Path, learner: step.Learner, state: 
     """Write the outputs, ``run.json`` last: it says that the others are complete."""
     at, weights = state.position, learner.trained.state_dict()
     about = {"run": run["run"], "identity": digest(run)}
+    if learner.objective is not None:
+        about["heads"] = sum(value.numel() for value in learner.objective.parameters())
     best_epoch = at["best_epoch"] if state.best is not None else at["epoch"]
     best = about | {"epoch": best_epoch}
     checkpoint.save(folder / "best_val.safetensors", state.best or weights, metadata=best)

@@ -99,7 +99,7 @@ def _configuration(name: str, config: models.Config) -> Iterator[Part]:
     chosen = {
         "experiments": [name] if name in load.names("experiments") else [],  # a default one has no file
         "datasets": [experiment.dataset],
-        "training": sorted({experiment.training, *budget.by_training}),  # a budget's recipes must be there
+        "training": sorted({*experiment.recipes, *budget.by_training}),  # a budget's recipes must be there
         "budgets": [config.budget],
         "methods": list(experiment.methods),
     }
