@@ -111,6 +111,37 @@ def test_named_special_cases(batch):
     assert len(supervised.decoder_heads) == 3
 
 
+def test_features_are_distilled_as_vectors(batch):
+    network, features, target = batch
+    plain = attach(network)
+    objective = attach(network, feature_weight=0.5)
+    objective.load_state_dict(plain.state_dict(), strict=False)
+    _, encoder, decoder = features
+    expected = float(plain(*features, target).detach())
+    for projections, side in (
+        (objective.encoder_projections, encoder[1:]),
+        (objective.decoder_projections, decoder[1:]),
+    ):
+        vectors = []
+        for project, feature in zip(projections, side, strict=True):
+            mean = feature.detach().numpy().mean(axis=(2, 3, 4))
+            vectors.append(mean @ project.weight.detach().numpy().T + project.bias.detach().numpy())
+        expected += 0.5 * sum(float(((v - vectors[-1]) ** 2).mean()) for v in vectors[:-1])
+    assert float(objective(*features, target).detach()) == pytest.approx(expected, abs=1e-6)
+    shared = {id(p) for p in objective.encoder_projections} & {id(p) for p in objective.decoder_projections}
+    assert shared  # taps of equal scale and width
+
+
+def test_deep_supervision_is_the_case_without_distillation(batch):
+    network, features, target = batch
+    torch.manual_seed(1)
+    alone = distill.attach(
+        "deep_supervision", network, out_channels=K, spatial_dims=3, loss_of=losses.create("dice_ce"), eta=0.7
+    ).double()
+    same = attach(network, eta=0.7, alpha_encoder=0.0, alpha_decoder=0.0)
+    assert torch.equal(alone(*features, target), same(*features, target))
+
+
 def test_gradients_are_those_of_the_loss():
     torch.manual_seed(2)
     teacher, student = (torch.randn(1, 3, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))

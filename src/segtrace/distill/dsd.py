@@ -16,6 +16,9 @@ difference is an option):
 * ``share_heads``: encoder and decoder taps of equal scale and width share a head, as in the code for DynUNet and
   Swin UNETR; the other backbones have a head a tap.
 * The encoders' heads get no labels, in the paper and in the code.
+* ``feature_weight``: the variant of section 3.7 that distils features too, which the paper found to change nothing: taps
+  but the shallowest encoder and the bottom are averaged over space and projected to vectors of 128, and the mean squared
+  difference of each student's to its teacher's is added (code: weight 1e-4; projections of equal scale shared).
 
 With α₁ = α₂ = 0 this is deep supervision; with α₁ = 0 the paper's SDD, with α₂ = 0 its SDE.
 """
@@ -24,11 +27,14 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from segtrace.distill._heads import Head
 from segtrace.errors import SegtraceError
 
 TEACHERS = ("deepest", "mean", "reversed")
+#: Length of the vectors that features are projected to.
+FEATURES = 128
 Loss = Callable[[Tensor, Tensor], Tensor]
 #: A power of 2, or one for each axis.
 Scale = int | tuple[int, ...]
@@ -64,6 +70,7 @@ class DualSelfDistillation(nn.Module):
         teacher: str,
         detach: bool,
         share_heads: bool,
+        feature_weight: float,
     ) -> None:
         super().__init__()
         self.loss_of, self.eta = loss_of, eta
@@ -81,6 +88,15 @@ class DualSelfDistillation(nn.Module):
         # a head without a term in the loss would be trained by nothing
         self.encoder_heads = nn.ModuleList(head(c, s) for c, s in encoder if alpha_encoder)
         self.decoder_heads = nn.ModuleList(head(c, s) for c, s in decoder if eta or alpha_decoder)
+        self.feature_weight = feature_weight
+        projections: dict[tuple[int, Scale], nn.Linear] = {}
+
+        def projection(channels: int, scale: Scale) -> nn.Linear:
+            return projections.setdefault((channels, scale), nn.Linear(channels, FEATURES))
+
+        chosen = (encoder[1:], decoder[1:]) if feature_weight else ((), ())
+        self.encoder_projections = nn.ModuleList(projection(c, s) for c, s in chosen[0])
+        self.decoder_projections = nn.ModuleList(projection(c, s) for c, s in chosen[1])
 
     def forward(
         self, logits: Tensor, encoder: Sequence[Tensor], decoder: Sequence[Tensor], target: Tensor
@@ -98,6 +114,12 @@ class DualSelfDistillation(nn.Module):
                 loss = loss + self.factor * self.alpha_encoder * self._distilled(encoders[::-1])
             if self.alpha_decoder:
                 loss = loss + self.factor * self.alpha_decoder * self._distilled(decoders)
+        if self.feature_weight:
+            for projections, features in (
+                (self.encoder_projections, encoder[1:]),
+                (self.decoder_projections, decoder[1:]),
+            ):
+                loss = loss + self.feature_weight * _feature_distance(projections, features)
         return loss
 
     def _distilled(self, outputs: Sequence[Tensor]) -> Tensor:
@@ -113,6 +135,15 @@ class DualSelfDistillation(nn.Module):
         if self.detach:
             taught = taught.detach()
         return torch.stack([divergence(taught, student) for student in students]).sum()
+
+
+def _feature_distance(projections: nn.ModuleList, features: Sequence[Tensor]) -> Tensor:
+    """The sum of mean squared differences between each feature's vector and that of the last, its teacher."""
+    vectors = [
+        project(feature.flatten(2).mean(2)).float()
+        for project, feature in zip(projections, features, strict=True)
+    ]
+    return torch.stack([functional.mse_loss(vector, vectors[-1]) for vector in vectors[:-1]]).sum()
 
 
 def build(
@@ -132,6 +163,7 @@ def build(
     teacher: str = "deepest",
     detach: bool = False,
     share_heads: bool = False,
+    feature_weight: float = 0.0,
 ) -> nn.Module:
     """Dual self-distillation; the defaults are the paper's (η = α₁ = α₂ = 1, τ = 3)."""
     if teacher not in TEACHERS:
@@ -152,4 +184,5 @@ def build(
         teacher=teacher,
         detach=detach,
         share_heads=share_heads,
+        feature_weight=feature_weight,
     )
