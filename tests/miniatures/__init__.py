@@ -45,11 +45,16 @@ def build(name: str, folder: Path) -> dict[str, Expected]:
     """Write the archives of the data set ``name`` into ``folder``, with a ``SHA256SUMS``; case → what must be found."""
     folder.mkdir(parents=True, exist_ok=True)
     expected: dict[str, Expected] = importlib.import_module(f"miniatures.{name}").build(folder)
+    write_sums(folder)
+    return expected
+
+
+def write_sums(folder: Path) -> None:
+    """The file ``SHA256SUMS`` of a folder: its archives are taken in place of the published ones."""
     lines = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.iterdir())
     ]
     (folder / "SHA256SUMS").write_text("".join(lines))
-    return expected
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:

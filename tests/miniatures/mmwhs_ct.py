@@ -54,3 +54,30 @@ def build(folder: Path) -> dict[str, Expected]:
         case.size, COUNTS, spacing_mm=SPACING, notes="image and label differ in spacing 0.5x0.5x0.625 and"
     )
     return {"ct_train_1001": case, "ct_train_1002": case, "ct_train_1010": other}
+
+
+def body(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scan and published labels of a patient, int16 (64, 96, 96) at 0.5 mm: seven cubes of 12 mm, each a bit elsewhere.
+
+    A side of 24 voxels is 8 of 1.5 mm and 6 of 2 mm, so that the paper's recipe keeps every volume.
+    """
+    drawn = np.random.default_rng(number)
+    label = np.zeros((64, 96, 96), np.int16)
+    scan = drawn.integers(-20, 20, label.shape, dtype=np.int16)
+    for n, value in enumerate(VALUES):
+        corner = np.multiply(np.unravel_index(n, (2, 3, 3)), 32) + drawn.integers(0, 8, 3)
+        place = tuple(slice(first, first + 24) for first in corner)
+        label[place] = value
+        scan[place] += 30 * (n + 1)
+    return scan, label
+
+
+def cohort(folder: Path, *, cases: int = 20) -> list[str]:
+    """The archive with so many labelled patients, numbered as published; every fifth lies in another orientation."""
+    files, names = {}, [f"ct_train_{1001 + n}" for n in range(cases)]
+    for n, name in enumerate(names):
+        direction = TURNED if n % 5 == 1 else LPS
+        for kind, array in zip(("image", "label"), body(1001 + n), strict=True):
+            files[f"ct_train/{name}_{kind}.nii.gz"] = volume(array, direction, (0.5, 0.5, 0.5))
+    write_zip(folder / "ct_train.zip", files)
+    return names

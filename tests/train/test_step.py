@@ -186,6 +186,14 @@ def test_a_batch_of_one_voxel_under_batch_normalisation_is_explained(project):
         train(run, folder=Path("out"), attempt=2)
 
 
+def test_an_image_of_one_voxel_under_instance_normalisation_is_explained(project):
+    deep = RUN["network"] | {"name": "dynunet", "options": {"filters": [4, 4, 4, 4, 4]}}
+    with pytest.raises(
+        SegtraceError, match=r"of \[16, 16\] its deepest level is one voxel.*raise a side of crop.size"
+    ):
+        train(run_with(network=deep), folder=Path("out"))
+
+
 def test_whole_images_of_one_size_are_compiled_too(project, monkeypatch, capsys):
     seen = []
     monkeypatch.setattr(torch, "compile", lambda network, mode: seen.append(mode) or network)

@@ -48,10 +48,10 @@ class Project:
             env=self.variables(),
         )
 
-    def snakemake(self, *arguments: str, cores: int = 2, expect: int = 0) -> str:
+    def snakemake(self, *arguments: str, cores: int = 2, expect: int = 0, timeout: float = 600) -> str:
         """Run Snakemake to its end; its output."""
         process = self.start(*arguments, cores=cores)
-        output, _ = process.communicate(timeout=600)
+        output, _ = process.communicate(timeout=timeout)
         assert process.returncode == expect, output[-6000:]
         return output
 
@@ -143,13 +143,18 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def make_project(path: Path, *, experiments: str = "tiny") -> Project:
-    """A project with one small volume experiment, trained for seconds."""
+def make_configured(path: Path) -> Project:
+    """A project with the whole configuration as it stands, in which nothing has run."""
     path.mkdir(parents=True)
     shutil.copy(ROOT / "Snakefile", path)
     for folder in ("workflow", "profiles", "config", "envs"):
         shutil.copytree(ROOT / folder, path / folder)
-    project = Project(path)
+    return Project(path)
+
+
+def make_project(path: Path, *, experiments: str = "tiny") -> Project:
+    """A project with one small volume experiment, trained for seconds."""
+    project = make_configured(path)
 
     def small(value: dict) -> None:
         value["options"] |= {"subjects": 8, "scans": 1}

@@ -91,6 +91,12 @@ def _explained(run: Mapping[str, Any], error: Exception) -> str | None:
             f"{run['run']}: {run['network']['name']} has batch normalisation, and a batch was one sample of one voxel at "
             f"its deepest level; in {where}, raise crop.size, crop.per_case or cases_per_step, or lower accumulate"
         )
+    if "more than 1 spatial element" in str(error):
+        size = (run["training"]["crop"] or {}).get("size", "the whole image")
+        return (
+            f"{run['run']}: {run['network']['name']} has instance normalisation, and of {size} its deepest level is one "
+            f"voxel; in {where} or the budget, raise a side of crop.size"
+        )
     return None
 
 
