@@ -186,7 +186,7 @@ def union(subject: Subject, number: int) -> str:
     names = subject.dataset.labels
     members = ", ".join(f"{label} ({names[label].replace('_', ' ')})" for label in sorted(region.labels))
     kind = "labels" if len(region.labels) > 1 else "label"
-    source = f" Defined by: {region.source}." if region.source else ""
+    source = f" Source: {region.source}." if region.source else ""
     return f"The union of {kind} {members}, scored as one mask; it is no part of the mean of labels.{source}"
 
 

@@ -203,6 +203,7 @@ def sentences(column: str, key: Key, made: Recomputed, *, name: str = "") -> lis
     if column in ("seeds", "folds"):
         return [f"number of different {column} of the runs of {method}, of which there are {len(runs)}"]
     kind = "region" if is_region(label) else "label"
+    name = name.removeprefix("region ") if is_region(label) else name
     what = f"{metric} of {kind} {label}" + (f" ({name})" if name else "")
     what = what if label else f"mean over {len(without(made.labels))} labels of {metric}"
     if made.scored[method] > 1:
