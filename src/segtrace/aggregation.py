@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from segtrace.regions import is_region, without
+
 #: Metrics between 0 and 1 in which more is better.
 OVERLAPS = ("dice", "iou", "precision", "recall", "accuracy", "nsd")
 #: Distances, in which less is better, and the column that holds the worst value of each.
@@ -168,13 +170,15 @@ def best_constants(
     A constant prediction gives every voxel of every case the same value. With P reference voxels of N,
     predicting the label everywhere scores Dice 2P/(P+N) and IoU P/N; not predicting it scores 0, or 1
     where the reference is empty too. The better of the two means is what a method has to beat. For
-    label 0 (the mean over ``labels``) the candidates are nothing, and each label everywhere.
+    label 0 (the mean over ``labels``) the candidates are nothing, and each label everywhere. A region, wherever
+    ``labels`` names one, is predicted everywhere by any label of its own; it is no part of label 0.
     """
     counts: dict[str, dict[int, tuple[int, int]]] = {}
     for row in scores:
         reference, total = row["tp"] + row["fn"], row["tp"] + row["fp"] + row["fn"] + row["tn"]
         counts.setdefault(row["case"], {})[row["label"]] = (reference, total)
     everywhere = {"dice": lambda p, n: 2 * p / (p + n), "iou": lambda p, n: p / n}
+    alone = without(labels)
     best: dict[tuple[int, str], float] = {}
     for metric, covered in everywhere.items():
         candidates: dict[int, list[float]] = {label: [] for label in (0, *labels)}
@@ -186,8 +190,9 @@ def best_constants(
                     reference, total = counts[case][label]
                     value = covered(reference, total) if label == painted else float(reference == 0)
                     of_label[label].append(value)
-                of_mean.append(mean([of_label[label][-1] for label in labels]))
-            candidates[0].append(mean(of_mean))
+                of_mean.append(mean([of_label[label][-1] for label in alone]))
+            if painted is None or not is_region(painted):
+                candidates[0].append(mean(of_mean))
             for label in labels:
                 candidates[label].append(mean(of_label[label]))
         for label, means in candidates.items():
@@ -281,6 +286,8 @@ def run_values(
 ) -> RunValues:
     """(method, label, metric) → case → (fold, seed) → value; label 0 is the mean of ``labels`` within the run.
 
+    ``labels`` may hold regions too, which have cells of their own and are no part of label 0.
+
     The order is that of ``methods``, then label, metric, case and run. ``scores`` are rows of the ``per_case``
     table. The cases of a fold are those that any of its runs scored; a run without one of them, or without a
     prediction of it, is given the worst value, and is marked ``missing``.
@@ -305,7 +312,8 @@ def run_values(
                 for label in labels:
                     row = found.get((method, fold, seed, case, label))
                     of_labels.append(_absent(any_row[case, label]) if row is None else _row_values(row))
-                of_mean = [_together(entries) for entries in zip(*of_labels, strict=True)]
+                alone = [of for label, of in zip(labels, of_labels, strict=True) if not is_region(label)]
+                of_mean = [_together(entries) for entries in zip(*alone, strict=True)]
                 for label, entries in zip((0, *labels), (of_mean, *of_labels), strict=True):
                     for metric, entry in zip(METRICS, entries, strict=True):
                         cells[method, label, metric].setdefault(case, {})[fold, seed] = entry

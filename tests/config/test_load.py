@@ -229,3 +229,46 @@ def test_keys_of_a_training_that_do_not_go_together_are_refused(changes: dict, m
 def test_one_angle_stands_for_all_axes() -> None:
     found = models.Augmentation.model_validate({"rotate_degrees": 15})
     assert found.rotate_degrees == [15.0, 15.0, 15.0]
+
+
+def test_regions_are_unions_with_names_and_tolerances(project: Path) -> None:
+    brats = load.dataset("msd_brats")
+    assert brats.unions == {1001: (1, 2, 3), 1002: (2, 3), 1003: (3,)}
+    assert [brats.scored[number] for number in brats.unions] == ["region WT", "region TC", "region ET"]
+    assert all(region.source for region in brats.regions.values())
+    edit(
+        project / "datasets/msd_brats.yaml",
+        nsd_tolerance={1: 1.0, 2: 3.0, 3: 2.0},
+        regions={
+            1002: {"name": "TC", "labels": [3, 2]},
+            1001: {"name": "own", "labels": [1], "nsd_tolerance": 0},
+        },
+    )
+    brats = load.dataset("msd_brats")
+    assert brats.nsd_tolerances == {1: 1.0, 2: 3.0, 3: 2.0, 1001: 0.0, 1002: 3.0}
+    assert list(brats.nsd_tolerances) == [1, 2, 3, 1001, 1002] == list(brats.scored)
+
+
+@pytest.mark.parametrize(
+    ("regions", "messages"),
+    [
+        ({2: {"name": "x", "labels": [1]}}, ["regions.2 (x): 2 is the label 'posterior'"]),
+        ({3: {"name": "x", "labels": [1]}}, ["numbered from 1000 on, above every label; got 3"]),
+        ({1000: {"name": "x", "labels": []}}, ["regions.1000 (x): it unites no label"]),
+        (
+            {1000: {"name": "x", "labels": [1, 7]}},
+            ["regions.1000 (x): no labels [7]; the data set has [1, 2]"],
+        ),
+        ({1000: {"name": "x", "labels": [1, 1]}}, ["labels [1] are given twice"]),
+        ({1000: {"name": " ", "labels": [1]}}, ["the name is empty"]),
+        (
+            {1000: {"name": "x", "labels": [1]}, 1001: {"name": "x", "labels": [0]}},
+            ["no labels [0]", "regions: two are named 'x'"],
+        ),
+    ],
+)
+def test_faulty_regions_are_named(project: Path, regions: dict, messages: list[str]) -> None:
+    edit(project / "datasets/msd_hippocampus.yaml", regions=regions)
+    with pytest.raises(SegtraceError) as caught:
+        load.dataset("msd_hippocampus")
+    assert [message for message in messages if message not in str(caught.value)] == []

@@ -245,3 +245,37 @@ def test_another_fold_is_not_scored(simple) -> None:
     table.loc[table["case"] == "b", "fold"] = 1
     tables.write("split", table, path)
     assert simple.score().index.get_level_values("case").unique().tolist() == ["a"]
+
+
+REGIONS = """
+regions:
+  1001: {name: whole, labels: [2, 1], source: the textbook}
+  1002: {name: core, labels: [2], nsd_tolerance: 3.0}
+nsd_tolerance: {1: 2.0, 2: 0.5}
+"""
+
+
+def test_regions_are_rows_after_the_labels_and_part_of_what_score_is_compared_by(simple) -> None:
+    path, record = Path("config/datasets/toy.yaml"), layout.scores(simple.run, TEST)
+    reference = block(simple, np.s_[1:3, 1:3, 1:3])
+    reference[3, 1:3, 1:3] = 2
+    simple.write_references({"a": reference, "b": reference, "v": reference}, roles=ALL_TEST)
+    simple.write_predictions({"a": np.where(reference, 1, 0).astype(np.uint8)})
+    (simple.folder / "b.nii.gz").unlink()
+    before = simple.score()
+    plain = record.read_bytes()
+    assert "regions" not in files.read_json(record.with_name(f"{TEST}.csv.prov.json"))["configuration"]
+    path.write_text(path.read_text() + REGIONS)
+    rows = simple.score()
+    assert [label for case, label in rows.index if case == "a"] == [1, 2, 1001, 1002]
+    assert rows.loc["a", "dice"].tolist() == [pytest.approx(16 / 20), 0.0, 1.0, 0.0]
+    assert rows.loc["a", "nsd_tolerance_mm"].tolist() == [2.0, 0.5, 2.0, 3.0]
+    assert set(rows.loc["b", "reason"]) == {"prediction missing"}
+    told = files.read_json(record.with_name(f"{TEST}.csv.prov.json"))["configuration"]
+    assert told["regions"] == {
+        "1001": {"labels": [1, 2], "nsd_tolerance": 2.0},
+        "1002": {"labels": [2], "nsd_tolerance": 3.0},
+    }
+    path.write_text(path.read_text().split("\nregions:")[0] + "\n")
+    assert simple.score().equals(before)
+    assert record.read_bytes() == plain

@@ -462,3 +462,19 @@ def test_what_git_does_not_have_is_had_through_dvc(tmp_path: Path, monkeypatch: 
         SegtraceError, match=r"no results to be had of results: neither in git nor in DVC's cache"
     ):
         sides.resolve("HEAD", experiment=None, scratch=tmp_path / "second")
+
+
+def test_regions_are_compared_by_themselves_and_not_in_the_mean(capsys: pytest.CaptureFixture[str]) -> None:
+    def value(method: str, case: str, label: int) -> float:
+        return plain(method, case, min(label, 3))
+
+    write(Path("one"), table(value, labels=(1, 2)))
+    write(Path("two"), table(value, labels=(1, 2, 1001)))
+    write(Path("three"), table(lambda *key: value(*key) - 0.1 * (key[2] == 1001), labels=(1, 2, 1001)))
+    without = by_cell(asked(capsys, "one", "two"))
+    assert {key: mean["verdict"] for key, mean in without.items() if key[1] == "mean"} == {
+        key: "no change" for key in without if key[1] == "mean"
+    }
+    changed = by_cell(asked(capsys, "two", "three"))
+    moved = {key[1] for key, mean in changed.items() if mean["verdict"] == "more than chance"}
+    assert moved == {"1001"}

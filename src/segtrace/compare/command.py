@@ -36,7 +36,7 @@ def _compare(name: str, config: "Config") -> None:
     experiment = load.experiment(name)
     wanted = runs.runs_of(name, budget=config.budget, seeds=config.seeds)
     variant = runs.variant_of(experiment)
-    labels = load.dataset(experiment.dataset).labels
+    labels = load.dataset(experiment.dataset).scored
     folder, job = layout.results(name), Job("compare", name)
     with files.hold(folder, what="compare"):
         made = record.begin(job, config)

@@ -115,8 +115,8 @@ def summarise(
 ) -> list[dict[str, Any]]:
     """Rows of the ``summary`` table: every method × label (0 is the mean of the others) × metric.
 
-    ``scores`` is a ``per_case`` table; ``labels`` maps values to names; ``split`` is from :func:`read_split`;
-    ``cells`` are the scores' values, where they are known already.
+    ``scores`` is a ``per_case`` table; ``labels`` maps labels and regions to names; ``split`` is from
+    :func:`read_split`; ``cells`` are the scores' values, where they are known already.
     A metric without any value (millimetres of images without a physical scale) has a row with no numbers.
     """
     records = cast("list[dict[str, Any]]", scores.to_dict("records"))

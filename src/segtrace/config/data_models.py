@@ -10,6 +10,7 @@ from pydantic import (
     model_validator,
 )
 
+from segtrace import regions as numbering
 from segtrace.config.protocol_models import Protocol
 from segtrace.config.types import Fraction, Model, Range, WholeRange
 
@@ -101,6 +102,17 @@ class Gate(Model):
     """Greatest shift of a label's centroid in world space by preparation, in prepared voxels."""
 
 
+class Region(Model):
+    """A union of labels that is scored beside them."""
+
+    name: str
+    labels: list[int]
+    nsd_tolerance: NonNegativeFloat | None = None
+    """Its tolerance of NSD, in the unit of the labels'; by default the greatest of its labels."""
+    source: str = ""
+    """Who defines it so."""
+
+
 #: Recipes of a data set that names none, by its dimensions.
 DEFAULT_RECIPES: dict[int, dict[str, Any]] = {
     2: {
@@ -155,6 +167,8 @@ class Dataset(Model):
     download_mb: PositiveFloat | None = None
     """Size of all archives together in megabytes, about."""
     labels: dict[int, str]
+    regions: dict[int, Region] = {}
+    """Number, from 1000 on → a union of labels that is scored as well; regions are no part of the mean of labels."""
     channels: list[str]
     spacing_known: bool = True
     """False for images without a physical scale: distances are then given in pixels only."""
@@ -184,9 +198,55 @@ class Dataset(Model):
 
     @property
     def nsd_tolerances(self) -> dict[int, float]:
-        """Label → the tolerance of its surface Dice."""
+        """Label, then region → the tolerance of its surface Dice."""
         given = self.nsd_tolerance
-        return {label: given[label] if isinstance(given, dict) else given for label in sorted(self.labels)}
+        own = {label: given[label] if isinstance(given, dict) else given for label in sorted(self.labels)}
+        of_regions = {
+            number: max(own[label] for label in region.labels)
+            if region.nsd_tolerance is None
+            else region.nsd_tolerance
+            for number, region in sorted(self.regions.items())
+        }
+        return own | of_regions
+
+    @property
+    def scored(self) -> dict[int, str]:
+        """Number → name of all that is scored: the labels as configured, then 'region NAME' of each region."""
+        return self.labels | {
+            number: f"region {region.name}" for number, region in sorted(self.regions.items())
+        }
+
+    @property
+    def unions(self) -> dict[int, tuple[int, ...]]:
+        """Region → its labels, sorted."""
+        return {number: tuple(sorted(region.labels)) for number, region in sorted(self.regions.items())}
+
+    @model_validator(mode="after")
+    def _regions_are_unions(self) -> "Dataset":
+        problems = []
+        for number, region in sorted(self.regions.items()):
+            where = f"regions.{number} ({region.name})"
+            if number in self.labels:
+                problems.append(f"{where}: {number} is the label {self.labels[number]!r}")
+            if number < numbering.FIRST:
+                problems.append(
+                    f"{where}: regions are numbered from {numbering.FIRST} on, above every label; got {number}"
+                )
+            if not region.name.strip():
+                problems.append(f"{where}: the name is empty")
+            if not region.labels:
+                problems.append(f"{where}: it unites no label; give at least one of {sorted(self.labels)}")
+            if unknown := sorted(set(region.labels) - set(self.labels)):
+                problems.append(f"{where}: no labels {unknown}; the data set has {sorted(self.labels)}")
+            if twice := sorted({label for label in region.labels if region.labels.count(label) > 1}):
+                problems.append(f"{where}: labels {twice} are given twice")
+        names = [region.name for region in self.regions.values()]
+        problems += [
+            f"regions: two are named {name!r}" for name in sorted({n for n in names if names.count(n) > 1})
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
 
     @model_validator(mode="after")
     def _every_label_has_a_tolerance(self) -> "Dataset":

@@ -24,6 +24,7 @@ from segtrace.aggregation import (
 )
 from segtrace.metrics import counts as counting
 from segtrace.metrics.counts import Counts
+from segtrace.regions import without
 
 #: Metrics that follow from counts, and so from counts of many cases added up.
 POOLED: Mapping[str, Callable[[Counts], float | None]] = {
@@ -58,7 +59,7 @@ class Average:
 def averages(
     scores: Iterable[Mapping[str, Any]], *, values: RunValues, labels: Sequence[int], batch: int
 ) -> dict[Cell, list[Average]]:
-    """The means of every method, label (0: mean of ``labels``) and metric, by each aggregation in turn.
+    """The means of every method, label (0: mean of ``labels`` without regions) and metric, by each aggregation in turn.
 
     ``scores`` are rows of the ``per_case`` table, ``values`` what :func:`segtrace.aggregation.run_values` makes of
     them, and ``batch`` is how many images ``per_batch`` pools.
@@ -73,7 +74,7 @@ def averages(
         method, label, metric = cell
         missing = sum(any(entry.missing for entry in entries.values()) for entries in cases.values())
         own = [run for (of, _, _), run in sorted(scored.items()) if of == method]
-        part = labels if label == 0 else [label]
+        part = without(labels) if label == 0 else [label]
         known = _of_cases(runs.values() for runs in cases.values())
         found[cell] = [
             _average("per_case", known, missing),

@@ -1,6 +1,6 @@
 """Voxel counts of all labels from one joint histogram, and the metrics that follow from them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,8 +37,16 @@ def check_pair(prediction: np.ndarray, reference: np.ndarray) -> None:
         raise ValueError(f"label maps hold whole numbers, got {prediction.dtype} and {reference.dtype}")
 
 
-def count(prediction: np.ndarray, reference: np.ndarray, *, labels: Sequence[int]) -> dict[int, Counts]:
+def count(
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    *,
+    labels: Sequence[int],
+    regions: Mapping[int, Sequence[int]] | None = None,
+) -> dict[int, Counts]:
     """The counts of each of ``labels`` in two label maps of one shape, (D, H, W) or (H, W).
+
+    ``regions`` maps numbers to the labels that they unite: their counts, union against union, follow the labels'.
 
     Both maps are read once for all labels, in pieces that stay in the processor's cache. Raises
     :class:`ValueError` for maps of different shape and for values below 0; values that are not in
@@ -48,13 +56,20 @@ def count(prediction: np.ndarray, reference: np.ndarray, *, labels: Sequence[int
     maps = [part.view(np.uint8) if part.dtype == bool else part for part in (prediction, reference)]
     if any(part.dtype.kind == "i" and part.size and part.min() < 0 for part in maps):
         raise ValueError("a label map holds no negative values")
-    width = 1 + max([0, *labels, *(int(part.max()) for part in maps if part.size)])
+    unions = regions or {}
+    every = [*labels, *(label for members in unions.values() for label in members)]
+    width = 1 + max([0, *every, *(int(part.max()) for part in maps if part.size)])
     table = _joint_histogram(*maps, width=width)
     result = {}
     for label in labels:
         tp = int(table[label, label])
         fp, fn = int(table[:, label].sum()) - tp, int(table[label].sum()) - tp
         result[label] = Counts(tp, fp, fn, prediction.size - tp - fp - fn)
+    for number, members in unions.items():
+        own = sorted(set(members))
+        tp = int(table[np.ix_(own, own)].sum())
+        fp, fn = int(table[:, own].sum()) - tp, int(table[own].sum()) - tp
+        result[number] = Counts(tp, fp, fn, prediction.size - tp - fp - fn)
     return result
 
 

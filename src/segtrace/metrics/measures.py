@@ -15,6 +15,9 @@ Policy, with the reason that each row carries:
 An unknown value is None, never 0 or infinity; dropping it from a mean would reward a method that finds
 nothing (Reinke et al., Nature Methods 21, 2024; Maier-Hein et al., ibid.). The distances are HD95, HD
 (the Hausdorff distance itself) and ASSD (the average symmetric surface distance).
+
+A region is the union of several labels, and is measured as one mask: the borders between its labels are none of its
+own, and it is empty where all of its labels are.
 """
 
 import math
@@ -44,7 +47,7 @@ NO_SPACING = "no physical spacing"
 
 @dataclass(frozen=True)
 class Measures:
-    """One label's measures: columns of the ``scores`` table of the same names; None is unknown."""
+    """One label's or region's measures: columns of the ``scores`` table of the same names; None is unknown."""
 
     label: int
     tp: int
@@ -98,22 +101,31 @@ def measure(
     labels: Sequence[int],
     spacing_mm: Sequence[float] | None,
     tolerances: Mapping[int, float],
+    regions: Mapping[int, Sequence[int]] | None = None,
     convention: Convention = Convention.BORDER,
 ) -> list[Measures]:
     """The measures of ``labels``, in their order, of two label maps of one shape, (D, H, W) or (H, W).
 
+    Those of ``regions`` (number → the labels that it unites) follow, in their order.
+
     ``spacing_mm`` is in array order, (z, y, x) or (y, x), or None where there is no physical scale.
-    ``tolerances`` has the NSD's tolerance of each label, in millimetres, or in voxels without a physical scale.
+    ``tolerances`` has the NSD's tolerance of each label and region, in millimetres, or in voxels without a physical scale.
     Raises :class:`ValueError` for maps of different shape, of negative values, or not of whole numbers.
     """
     counting.check_pair(prediction, reference)
-    image = _image(prediction.shape, spacing_mm, labels, tolerances)
+    unions = regions or {}
+    image = _image(prediction.shape, spacing_mm, [*labels, *unions], tolerances)
     box = bounding_box((prediction != 0) | (reference != 0)) or (slice(0, 1),) * prediction.ndim
     prediction, reference = prediction[box], reference[box]
     outside = math.prod(image.shape) - prediction.size  # true negatives of every label
-    inside = counting.count(prediction, reference, labels=labels)
+    inside = counting.count(prediction, reference, labels=labels, regions=unions)
     units = [(1.0,) * prediction.ndim, *([image.spacing_mm] if image.spacing_mm else [])]
-    voxel, *mm = label_distances(prediction, reference, labels=labels, spacings=units, convention=convention)
+    distances = label_distances(prediction, reference, labels=labels, spacings=units, convention=convention)
+    for number, members in unions.items():
+        found = _of_union(prediction, reference, members, known=distances, units=units, convention=convention)
+        for of_unit, one in zip(distances, found, strict=True):
+            of_unit.update({} if one is None else {number: one})
+    voxel, *mm = distances
     return [
         _row(
             label,
@@ -122,8 +134,34 @@ def measure(
             voxel=voxel.get(label),
             mm=mm[0].get(label) if mm else None,
         )
-        for label in labels
+        for label in (*labels, *unions)
     ]
+
+
+def _of_union(
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    members: Sequence[int],
+    *,
+    known: Sequence[Mapping[int, SurfaceDistances]],
+    units: Sequence[Sequence[float]],
+    convention: Convention,
+) -> list[SurfaceDistances | None]:
+    """The surface distances of a union of labels in each of ``units``, None where a mask is empty.
+
+    ``known`` are those of the labels themselves, in the same units.
+    """
+    wanted = set(members)
+    if len(wanted) == 1:
+        (label,) = wanted
+        return [of_unit.get(label) for of_unit in known]
+    lookup = np.isin(np.arange(1 + max(int(prediction.max()), int(reference.max()))), sorted(wanted))
+    one, two = (lookup[part].view(np.uint8) for part in (prediction, reference))
+    if not one.any() or not two.any():
+        return [None] * len(units)
+    box = bounding_box(one | two) or (slice(0, 1),) * one.ndim
+    found = label_distances(one[box], two[box], labels=[1], spacings=units, convention=convention)
+    return [of_unit.get(1) for of_unit in found]
 
 
 def missing(
@@ -132,10 +170,11 @@ def missing(
     labels: Sequence[int],
     spacing_mm: Sequence[float] | None,
     tolerances: Mapping[int, float],
+    regions: Mapping[int, Sequence[int]] | None = None,
 ) -> list[Measures]:
     """The measures of a case without a prediction, as :func:`measure`: the worst there are."""
-    image = _image(reference.shape, spacing_mm, labels, tolerances)
-    found = counting.count(np.zeros_like(reference), reference, labels=labels)
+    image = _image(reference.shape, spacing_mm, [*labels, *(regions or {})], tolerances)
+    found = counting.count(np.zeros_like(reference), reference, labels=labels, regions=regions)
     return [
         replace(
             _row(label, counts, image, voxel=None, mm=None),

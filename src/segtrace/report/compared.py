@@ -231,7 +231,7 @@ def label_notes(results: Results, label: int) -> list[str]:
 def empties(subject: Subject, results: Results) -> list[str]:
     """How many masks are empty, a sentence a label: of the reference in cases, of predictions in cases and runs."""
     made = []
-    for label, name in sorted(subject.dataset.labels.items()):
+    for label, name in sorted(subject.dataset.scored.items()):
         rows = [row for row in results.scores if row["label"] == label]
         cases = {row["case"]: row["tp"] + row["fn"] == 0 for row in rows}
         found = ", ".join(

@@ -30,6 +30,7 @@ def data(subject: Subject, receipt: Mapping[str, Any]) -> Paragraph:
         f"{counted(len(told.channels), 'channel')}: {', '.join(told.channels)}){cite(citations.dataset(subject))}, "
         f"which {_ACCESS[told.access]}; licence: {told.licence}",
         f"the labels are {listed(text.replace('_', ' ') for text in told.labels.values())}",
+        *_regions(told),
     ]
     if layout.cases(name).is_file():
         count = len(tables.read("cases", layout.cases(name)))
@@ -54,6 +55,18 @@ def data(subject: Subject, receipt: Mapping[str, Any]) -> Paragraph:
             f"{counted(len(told.exclude), 'case')} {'is' if len(told.exclude) == 1 else 'are'} excluded: {left}"
         )
     return Paragraph("Data", [sentence(text) for text in sentences])
+
+
+def _regions(told: models.Dataset) -> list[str]:
+    """What each region unites, and that regions are no part of the mean; nothing where there are none."""
+    if not told.regions:
+        return []
+    unions = listed(
+        f"{region.name.replace('_', ' ')} (union of {listed(told.labels[label].replace('_', ' ') for label in labels)}"
+        f"{f'; {region.source}' if region.source else ''})"
+        for region, labels in ((told.regions[number], labels) for number, labels in told.unions.items())
+    )
+    return [f"Beside the labels, and not in their mean, these regions are scored: {unions}"]
 
 
 def preparation(subject: Subject) -> Paragraph:

@@ -79,6 +79,7 @@ def build(
     }
     environment = pages.environment(TEMPLATES)
     environment.filters["plain"] = plain
+    environment.filters["titled"] = titled
     environment.filters["script_json"] = _script_json
     return environment.get_template("page.html.j2").render(
         subject=subject,
@@ -132,6 +133,11 @@ def _compared(subject: Subject, results: scores.Results) -> dict[int, dict[str, 
 def plain(text: str) -> str:
     """A name for reading: underscores as spaces."""
     return text.replace("_", " ")
+
+
+def titled(text: str) -> str:
+    """A name that begins a line; that of a region keeps its capitals: 'Region WT'."""
+    return "R" + text[1:] if text.startswith("region ") else text.capitalize()
 
 
 def _joined(folder: str, names: Iterable[str], ending: str) -> str:

@@ -107,7 +107,7 @@ def what(subject: Subject, column: Column) -> str:
     label = subject.labels.get(column.label) or next(iter(subject.dataset.labels.values()))
     return (
         f"{HEADINGS[column.metric][0]} of {label.replace('_', ' ')}"
-        if column.label or len(subject.labels) == 1
+        if column.label or len(subject.dataset.labels) == 1
         else (f"{HEADINGS[column.metric][0]}, {label}")
     )
 

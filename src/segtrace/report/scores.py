@@ -84,7 +84,7 @@ def read(subject: Subject) -> Results:
         remedy=f"Make them again: segtrace compare {subject.name} --budget {subject.budget_name} --seeds {seeds}",
     )
     records = cast("list[dict[str, Any]]", scores.to_dict("records"))
-    methods, labels = list(subject.methods), sorted(subject.dataset.labels)
+    methods, labels = list(subject.methods), sorted(subject.dataset.scored)
     try:
         values = aggregation.case_values(records, methods=methods, labels=labels)
     except KeyError as error:
@@ -168,17 +168,36 @@ def _table(
         {"metric": m, "name": HEADINGS[m][0], "arrow": HEADINGS[m][1]} for m in shown
     ]
     footer = [constant.get(metric, "") for metric in shown]
-    return {"label": label, "name": name, "headings": headings, "rows": rows, "constant": footer}
+    return {
+        "label": label,
+        "name": name,
+        "union": union(subject, label),
+        "headings": headings,
+        "rows": rows,
+        "constant": footer,
+    }
+
+
+def union(subject: Subject, number: int) -> str:
+    """What a region unites, in a sentence; empty for a label."""
+    region = subject.dataset.regions.get(number)
+    if region is None:
+        return ""
+    names = subject.dataset.labels
+    members = ", ".join(f"{label} ({names[label].replace('_', ' ')})" for label in sorted(region.labels))
+    kind = "labels" if len(region.labels) > 1 else "label"
+    source = f" Source: {region.source}." if region.source else ""
+    return f"The union of {kind} {members}, scored as one mask; it is no part of the mean of labels.{source}"
 
 
 def tolerances(subject: Subject, results: Results) -> str:
     """The tolerances of NSD as the scores have them, in words: '1 mm', or '1 mm (spleen), 2 mm (liver)'."""
     found: dict[str, list[str]] = {}
-    for label in sorted(subject.dataset.labels):
+    for label, name in sorted(subject.dataset.scored.items()):
         row = next(row for row in results.scores if row["label"] == label)
         mm, voxel = row["nsd_tolerance_mm"], row["nsd_tolerance_voxel"]
         text = f"{mm:g} mm" if mm == mm else f"{voxel:g} {'voxel' if voxel == 1 else 'voxels'}"
-        found.setdefault(text, []).append(subject.dataset.labels[label])
+        found.setdefault(text, []).append(name)
     if len(found) == 1:
         return next(iter(found))
     return ", ".join(f"{text} ({', '.join(names)})" for text, names in found.items())
@@ -249,10 +268,10 @@ def chosen_cases(subject: Subject, results: Results) -> list[dict[str, Any]]:
 
 
 def label_dice(subject: Subject, results: Results) -> dict[tuple[str, int, int, str], dict[str, float]]:
-    """(method, fold, seed, case) → label name → Dice of that run."""
+    """(method, fold, seed, case) → label name → Dice of that run; regions are not drawn, and are left out."""
     made: dict[tuple[str, int, int, str], dict[str, float]] = {}
     for row in results.scores:
         key = (row["method"], row["fold"], row["seed"], row["case"])
-        if row["dice"] == row["dice"]:
+        if row["dice"] == row["dice"] and row["label"] in subject.dataset.labels:
             made.setdefault(key, {})[subject.dataset.labels[row["label"]]] = row["dice"]
     return made

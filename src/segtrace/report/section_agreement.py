@@ -19,7 +19,7 @@ def volumes(subject: Subject, results: scores.Results) -> list[Group]:
     missing = {(value.method, value.case) for value in results.values if value.missing}
     found = agreement.pairs(results.scores, measured=measured, missing=missing)
     made = []
-    for label, name in sorted(subject.dataset.labels.items()):
+    for label, name in sorted(subject.dataset.scored.items()):
         of_label = {method: found.get((method, label), ([], 0)) for method in subject.methods}
         every = [pair for pairs, _ in of_label.values() for pair in pairs]
         if not every:

@@ -25,9 +25,9 @@ class Subject:
 
     @property
     def labels(self) -> dict[int, str]:
-        """Label value → name; 0 is their mean, where there are several."""
+        """Label value → name; 0 is their mean, where there are several. Regions follow, by their numbers."""
         several = {0: "mean of labels"} if len(self.dataset.labels) > 1 else {}
-        return several | dict(sorted(self.dataset.labels.items()))
+        return several | dict(sorted(self.dataset.scored.items()))
 
     @property
     def main_label(self) -> int:

@@ -5,7 +5,7 @@ prediction has rows with the worst scores there are. Everything that does not fi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,9 @@ class Job:
     """All that one case's scoring needs; plain enough to cross a process boundary.
 
     ``prediction`` is the label map and ``sha256`` its recorded checksum; both are None where the case was
-    never segmented. ``tolerances`` are those of the surface Dice by label, in millimetres, or in voxels where
+    never segmented. ``tolerances`` are those of the surface Dice by label and region, in millimetres, or in voxels where
     the spacing is not known. ``keys`` are the columns that name the run and the variant.
+    ``regions`` maps their numbers to the labels that they unite.
     """
 
     case: str
@@ -55,10 +56,11 @@ class Job:
     spacing_known: bool
     tolerances: Mapping[int, float]
     keys: Mapping[str, Any]
+    regions: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
 
 def score_case(job: Job) -> list[dict[str, Any]]:
-    """The rows of the ``scores`` table of one case, one a label.
+    """The rows of the ``scores`` table of one case, one a label and region.
 
     Raises :class:`SegtraceError` that names the case and the file for a reference or a prediction that
     is not the recorded one, that lies on another grid, or that holds undeclared labels.
@@ -69,7 +71,11 @@ def score_case(job: Job) -> list[dict[str, Any]]:
         spacing = grid.array_spacing_mm if job.spacing_known else None
         if job.prediction is None or not job.prediction.is_file():
             found = measures.missing(
-                reference, labels=job.labels, spacing_mm=spacing, tolerances=job.tolerances
+                reference,
+                labels=job.labels,
+                spacing_mm=spacing,
+                tolerances=job.tolerances,
+                regions=job.regions,
             )
         else:
             prediction = read_prediction(job, grid)
@@ -79,6 +85,7 @@ def score_case(job: Job) -> list[dict[str, Any]]:
                 labels=job.labels,
                 spacing_mm=spacing,
                 tolerances=job.tolerances,
+                regions=job.regions,
             )
     except SegtraceError as error:
         raise SegtraceError(f"case {job.case}: {error}") from None

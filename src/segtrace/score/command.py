@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Score the cases that the split gives the variant's role, each with every label of the data set.
+    """Score the cases that the split gives the variant's role, each with every label and region of the data set.
 
     Raises :class:`SegtraceError` that lists every case whose prediction or reference does not fit.
     """
@@ -106,6 +106,7 @@ def _jobs(name: "RunName", variant: "Variant", data: "Dataset", chosen: list[str
             spacing_known=data.spacing_known,
             tolerances=data.nsd_tolerances,
             keys=keys,
+            regions=data.unions,
         )
         for case in chosen
     ]

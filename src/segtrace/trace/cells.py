@@ -270,7 +270,7 @@ def _label_name(row: Mapping[str, str], job: Job) -> str | None:
     if "label_name" in row:
         return row["label_name"]
     try:
-        return load.dataset(row.get("dataset") or jobs.dataset_of(job)).labels.get(int(row["label"]))
+        return load.dataset(row.get("dataset") or jobs.dataset_of(job)).scored.get(int(row["label"]))
     except (SegtraceError, ValueError):
         return None
 

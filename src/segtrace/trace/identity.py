@@ -297,7 +297,7 @@ def configuration(job: Job, config: models.Config) -> Any:
             return {**resolved, "variant": str(jobs.variant_of(job))}
         case "score":
             keys = _keys(jobs.dataset_of(job), ("labels", "spacing_known", "nsd_tolerance", "options"))
-            return {**keys, "variant": str(jobs.variant_of(job))}
+            return {**keys, **_regions(jobs.dataset_of(job)), "variant": str(jobs.variant_of(job))}
         case "compare":
             return _shown(job.name, config)
         case "report":
@@ -319,6 +319,19 @@ def _keys(dataset: str, keys: Iterable[str]) -> dict[str, Any]:
     """The named keys of a data set's configuration; of the labels the values alone, for names change nothing."""
     data = load.dataset(dataset).model_dump(mode="json")
     return {key: sorted(data[key]) if key == "labels" else data[key] for key in keys}
+
+
+def _regions(dataset: str) -> dict[str, Any]:
+    """The regions that are scored, by number: what they unite, and their tolerance; nothing where there are none.
+
+    Their names and sources change no score.
+    """
+    data = load.dataset(dataset)
+    found = {
+        str(number): {"labels": list(labels), "nsd_tolerance": data.nsd_tolerances[number]}
+        for number, labels in data.unions.items()
+    }
+    return {"regions": found} if found else {}
 
 
 def _shown(name: str, config: models.Config) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from segtrace.aggregation import (
     statistics,
 )
 from segtrace.bootstrap import bounds, grouped
+from segtrace.regions import without
 from segtrace.samples import too_small
 from segtrace.trace.diff.rows import Scores
 
@@ -105,7 +106,7 @@ def _wanted(metrics: Sequence[str] | None, old: Scores, new: Scores) -> Sequence
 
 def _only_label(label: int, old: Scores, new: Scores) -> bool:
     """Whether this is the mean of one label, which would be the same comparison twice."""
-    return label == 0 and len(old.labels) == len(new.labels) == 1
+    return label == 0 and len(without(old.labels)) == len(without(new.labels)) == 1
 
 
 def _differences(

@@ -14,6 +14,7 @@ from segtrace.aggregation import (
     values_of_cells,
 )
 from segtrace.metrics import counts as counting
+from segtrace.regions import is_region, without
 from segtrace.samples import SAMPLES, SEED
 from segtrace.trace import jobs
 from segtrace.trace.explain.facts import Facts
@@ -201,8 +202,10 @@ def sentences(column: str, key: Key, made: Recomputed, *, name: str = "") -> lis
         return [_OF_AN_INTERVAL, *sentences("mean", key, made, name=name)]
     if column in ("seeds", "folds"):
         return [f"number of different {column} of the runs of {method}, of which there are {len(runs)}"]
-    what = f"{metric} of label {label}" + (f" ({name})" if name else "")
-    what = what if label else f"mean over {len(made.labels)} labels of {metric}"
+    kind = "region" if is_region(label) else "label"
+    name = name.removeprefix("region ") if is_region(label) else name
+    what = f"{metric} of {kind} {label}" + (f" ({name})" if name else "")
+    what = what if label else f"mean over {len(without(made.labels))} labels of {metric}"
     if made.scored[method] > 1:
         what = f"mean over the case's runs (up to {made.scored[method]}) of the {what}"
     told = [

@@ -11,6 +11,7 @@ from segtrace import layout, ranks
 from segtrace.aggregation import PREDICTION_MISSING, mean, paired_matrix, run_values
 from segtrace.config import load
 from segtrace.metrics.averages import Average, averages
+from segtrace.regions import enters
 from segtrace.samples import SAMPLES, SEED
 from segtrace.trace import jobs
 from segtrace.trace.cells import Subject
@@ -30,7 +31,7 @@ def _scored(begun: Start, facts: Facts, experiment: str, wanted: set[tuple[tuple
             continue
         need(begun.needs, job, (), "")
         for row in facts.rows(jobs.outputs(job)[0]):
-            if 0 in labels or int(row["label"]) in labels:
+            if any(enters(int(row["label"]), label) for label in labels):
                 need(begun.needs, job, (row["case"],), row["label"])
 
 

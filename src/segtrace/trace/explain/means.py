@@ -8,6 +8,7 @@ from typing import Any
 from segtrace import layout
 from segtrace.aggregation import split_summary
 from segtrace.config import load
+from segtrace.regions import enters
 from segtrace.trace import jobs
 from segtrace.trace.cells import BESIDES, Subject
 from segtrace.trace.dotted import at, leaves
@@ -96,7 +97,7 @@ def _scored(begun: Start, facts: Facts, experiment: str, key: arithmetic.Key, *,
             continue
         need(begun.needs, job, (), "")
         for row in facts.rows(jobs.outputs(job)[0]):
-            if label in (0, int(row["label"])) or constant:
+            if enters(int(row["label"]), label) or constant:
                 need(begun.needs, job, (row["case"],), row["label"])
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from segtrace import layout
 from segtrace.aggregation import first_metrics
 from segtrace.errors import SegtraceError, advice
+from segtrace.regions import enters
 from segtrace.trace import jobs
 from segtrace.trace.cells import KEYS, Subject, select
 from segtrace.trace.dotted import at
@@ -255,7 +256,7 @@ def _compared(made: Source, experiment: str, facts: Facts, *, part: str, label: 
 def _points(made: Source, experiment: str, facts: Facts, *, label: str, metric: str) -> None:
     table, means = layout.results(experiment) / "per_case.csv", layout.results(experiment) / "summary.csv"
     for row in facts.rows(table):
-        if label in ("0", row["label"]):
+        if enters(int(row["label"]), int(label)):
             keys = {key: row[key] for key in KEYS["per_case"]}
             told = ", ".join(f"{key} {value}" for key, value in keys.items() if key != "method")
             made.add(table, keys, metric, what=f"{row['method']}, {told}: {row[metric] or 'unknown'}")
@@ -283,7 +284,7 @@ def _picture(made: Source, element: Element, experiment: str, facts: Facts) -> N
             )
     table = layout.results(experiment) / "per_case.csv"
     for row in facts.rows(table):
-        if (row["method"], row["case"]) == (method, case):
+        if (row["method"], row["case"]) == (method, case) and enters(int(row["label"]), 0):
             keys = {key: row[key] for key in KEYS["per_case"]}
             made.add(table, keys, "dice", what=f"Dice of label {row['label']}: {row['dice'] or 'unknown'}")
 
@@ -298,6 +299,8 @@ def _panel(made: Source, experiment: str, facts: Facts) -> None:
         if str(layout.cases(run.dataset)) not in made.files:
             made.add(layout.cases(run.dataset), {}, None, what="images, and contours of references")
     for row in facts.rows(table):
+        if not enters(int(row["label"]), 0):
+            continue  # pictures show labels alone
         keys = {key: row[key] for key in KEYS["per_case"]}
         told = ", ".join(f"{key} {value}" for key, value in keys.items() if key != "method")
         made.add(table, keys, "dice", what=f"{row['method']}, {told}: {row['dice'] or 'unknown'}")
