@@ -33,14 +33,27 @@ def content_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, Any]) -> str:
-    """Write ``tensors`` with JSON ``metadata`` to ``path`` in one step; returns :func:`content_sha256`."""
-    plain = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
+    """Write ``tensors`` with JSON ``metadata`` to ``path`` in one step; returns :func:`content_sha256`.
+
+    Names that share memory, as those of a head that two sides use, are written in full each.
+    """
+    plain = _apart({name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)})
     content = content_sha256(plain)
     text = json.dumps({"content_sha256": content, **metadata}, sort_keys=True, allow_nan=False)
     data = to_bytes(plain, metadata={_KEY: text})
     with atomic(path, "wb") as handle:
         handle.write(data)
     return content
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, each in memory of its own: safetensors refuses what shares it."""
+    apart, seen = dict[str, Tensor](), set[int]()
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
+    return apart
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

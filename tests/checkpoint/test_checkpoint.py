@@ -25,6 +25,17 @@ def test_bytes_do_not_depend_on_order_or_layout(tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_names_that_share_memory_are_written_in_full_each(tmp_path):
+    path, whole = tmp_path / "w.safetensors", torch.arange(6.0)
+    checkpoint.save(path, {"a": whole, "b": whole, "part": whole[2:4]}, metadata={})
+    found, _ = checkpoint.load(path)
+    assert {name: value.tolist() for name, value in found.items()} == {
+        "a": whole.tolist(),
+        "b": whole.tolist(),
+        "part": [2.0, 3.0],
+    }
+
+
 def test_round_trip(tmp_path):
     path = tmp_path / "w.safetensors"
     content = checkpoint.save(path, tensors(), metadata={"epoch": 3})

@@ -78,8 +78,9 @@ def test_without_validation_cases_best_is_last(project):
         {"optimiser": "adam", "amsgrad": True, "accumulate": 2, "network": INSTANCE},
         {"optimiser": "nadam"},
         {"optimiser": "sgd", "nesterov": True},
+        {"framework": "dsd", "framework_options": {"share_heads": True}, "network": INSTANCE},
     ],
-    ids=lambda changes: changes["optimiser"],
+    ids=lambda changes: changes.get("framework") or changes["optimiser"],
 )
 def test_interrupted_at_many_points_and_resumed_equals_uninterrupted(project, monkeypatch, changes):
     run = run_with(clip_norm=1.0, **changes)
