@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import textwrap
 from fractions import Fraction
 from pathlib import Path
@@ -308,3 +309,14 @@ def test_a_name_without_published_values_is_an_error(
 ) -> None:
     assert main(["published", name]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_column_of_a_label_that_the_data_set_lacks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    monkeypatch.chdir(tmp_path)
+    path = Path("config/experiments/dsd_table3.yaml")
+    path.write_text(path.read_text().replace("label: 2", "label: 7"))
+    with pytest.raises(SegtraceError, match=r"'Posterior Dice' is of label 7[\s\S]*has the labels 1, 2"):
+        load.experiment("dsd_table3")
