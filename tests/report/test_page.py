@@ -147,7 +147,7 @@ def test_page_says_what_was_run(built):
         "snakemake --cores 2 --config experiments=toy budget=smoke seeds=0,1",
         "data/prepared/toy/r/gate.json is not on this machine",
         "4 cases, 4 subjects",
-        "Trained for less than was published",
+        "It changes nothing of the training recipe, but is not marked as published",
         built.sha256,
     )
     for words in expected:

@@ -23,7 +23,18 @@ from typing import Any
 from markupsafe import Markup
 
 from segtrace import __version__, aggregation, pages
-from segtrace.report import chains, charts, compared, figures, gates, origins, papers, pictures, scores
+from segtrace.report import (
+    chains,
+    charts,
+    compared,
+    figures,
+    gates,
+    methods_training,
+    origins,
+    papers,
+    pictures,
+    scores,
+)
 from segtrace.report.subject import Subject
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -82,6 +93,7 @@ def build(
     environment.filters["script_json"] = _script_json
     return environment.get_template("page.html.j2").render(
         subject=subject,
+        budget_changes=bool(methods_training.differences(subject)),
         version=__version__,
         policy=security_policy([script for script in scripts.values() if script]),
         style=Markup(_joined("styles", STYLES, "css")),
