@@ -29,6 +29,8 @@ RANKED = ("dice", "iou", "nsd", "hd95_mm", "assd_mm")
 RANKED_WITHOUT_SCALE = ("dice", "iou", "nsd", "hd95_voxel", "assd_voxel")
 #: Ends of the interval of the bootstrap ranks, and the median.
 LOW, MIDDLE, HIGH = 0.025, 0.5, 0.975
+#: From this share of the samples on, what Kendall's tau is over need not be said.
+MOST = 0.95
 
 
 class Resampled:
@@ -116,8 +118,8 @@ def can_win(methods: int, cases: int) -> bool:
 def ranked(scheme: str, values: Array, metric: str, drawn: Resampled) -> list[dict[str, Any]]:
     """Columns ``rank`` to ``samples`` of each method, from ``values`` (cases, methods) without a missing one.
 
-    ``note`` says in how many samples Kendall's tau exists, where that is not all: it does not where all methods
-    share a rank.
+    ``note`` says in how many samples Kendall's tau exists, where that is not nearly all: it does not where all
+    methods share a rank.
     """
     methods = values.shape[1]
     by, own = ranks.SCHEMES[scheme](values, metric)
@@ -148,7 +150,7 @@ def ranked(scheme: str, values: Array, metric: str, drawn: Resampled) -> list[di
             "tau_low": low,
             "tau_high": high,
             "samples": drawn.samples,
-            "note": untied if len(taus) < drawn.samples else "",
+            "note": untied if len(taus) < MOST * drawn.samples else "",
         }
         for m in range(methods)
     ]
