@@ -111,7 +111,11 @@ def build(
         empties=compared.empties(subject, results),
         without_history=[run["run"] for run in runs if not run["history"]],
         pictures=pictures.build(subject, results),
-        charts={name: _script_json(content) for name, content in drawn.items()},
+        # columns as pairs: the keys of an object are sorted, and a table is read in the order of its builder
+        charts={
+            name: _script_json(content | {"columns": list(content["columns"].items())})
+            for name, content in drawn.items()
+        },
         roles=origins.roles(subject),
         gates=gates.gates(subject),
         split=results.split,
