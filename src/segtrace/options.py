@@ -1,6 +1,7 @@
 """Types of command-line options."""
 
 import argparse
+from collections.abc import Mapping
 
 
 def at_least_one(text: str) -> int:
@@ -32,6 +33,17 @@ def add_asked(parser: argparse.ArgumentParser) -> None:
 def asked(arguments: argparse.Namespace) -> dict[str, str | None]:
     """The values of :func:`add_asked`, as overrides of ``config/config.yaml``."""
     return {key: getattr(arguments, key) for key in ("experiments", "budget", "seeds")}
+
+
+def words_of(given: Mapping[str, object], *, dashes: str = "") -> list[str]:
+    """Overrides of ``config/config.yaml`` as words: ``seeds=0,1``, or ``--seeds 0,1`` where ``dashes`` are given."""
+    made = []
+    for key in ("experiments", "budget", "seeds"):
+        value = given.get(key)
+        if value is not None:
+            text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            made += [f"{dashes}{key}", text] if dashes else [f"{key}={text}"]
+    return made
 
 
 def add_experiments(parser: argparse.ArgumentParser) -> None:

@@ -158,7 +158,7 @@ def test_equal_trainings_add_nothing_and_different_ones_widen():
     assert wide["high"] - wide["low"] > 2 * (mean_alone["high"] - mean_alone["low"])
     assert (
         wide["note"]
-        == "With 3 trainings a method this is a rough estimate of what training again would change."
+        == "With 3 trainings a method the interval over cases and seeds is a rough estimate of what training again would change."
     )
     assert rows_of(runs_of([values.tolist()] * 5))["a", "dice", "hierarchical"]["note"] == ""
 

@@ -289,6 +289,14 @@ def test_without_the_split_there_is_no_table(project, capsys):
     assert not layout.results("toy").exists() or not list(layout.results("toy").glob("*.csv"))
 
 
+def test_a_case_that_no_run_has_is_refused(project, capsys):
+    for method in ("a", "b"):
+        write_scores(method, [r for r in SCORES if r["method"] == method and r["case"] != SCORES[0]["case"]])
+    assert main(["compare", "toy"]) == 1
+    assert "fold 0: 2 cases are scored, 3 of the split have role 'test'" in capsys.readouterr().err
+    assert not layout.results("toy").exists() or not list(layout.results("toy").glob("*.csv"))
+
+
 def test_same_scores_give_the_same_bytes(project):
     assert main(["compare", "toy"]) == 0
     first = outputs()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import textwrap
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,7 @@ from segtrace import schemas
 from segtrace.cli import main
 from segtrace.config import claims, load
 from segtrace.config.models import Claim, Experiment
-from segtrace.config.published_models import METRICS, Published, parts
+from segtrace.config.published_models import METRICS, Column, Published, parts
 from segtrace.errors import SegtraceError
 
 ROOT = Path(__file__).parents[2]
@@ -144,6 +145,29 @@ def test_operations_by_hand(operation: str, numbers: list[float], printed: str) 
     assert claims.recompute(claim(operation, last, numbers)).agrees == "no"
 
 
+@pytest.mark.parametrize(
+    ("number", "printed", "shown"),
+    [
+        (6.475, "6.48", "6.48"),
+        (-6.475, "-6.48", "-6.48"),
+        (0.005, "0.01", "0.01"),
+        (2.5, "3", "3"),
+        (-0.4, "0", "0"),
+    ],
+)
+def test_a_half_is_shown_rounded_as_it_is_judged(number: float, printed: str, shown: str) -> None:
+    found = claims.recompute(claim("value", printed, [number]))
+    assert (found.agrees, found.shown) == ("yes", shown)
+
+
+@pytest.mark.parametrize("scale", [0, -0.01])
+def test_a_scale_is_above_0(scale: float) -> None:
+    with pytest.raises(ValidationError, match="greater than 0"):
+        claim("value", "1", [1], scale=scale)
+    with pytest.raises(ValidationError, match="greater than 0"):
+        Column.model_validate({"name": "Dice", "metric": "dice", "scale": scale})
+
+
 def test_a_scale_turns_variances_into_the_papers_unit() -> None:
     assert claims.recompute(claim("sample_variance", "0.13", [2, 4, 9], scale=0.01)).agrees == "yes"
 
@@ -176,7 +200,7 @@ def test_a_figure_that_only_unrounded_terms_give_agrees_within_rounding(
     terms = [{"experiment": "e", "row": row, "column": "Dice"} for row in "xy"]
     for printed, agrees in (("3.60", "yes"), ("3.68", "within rounding"), ("3.71", "no")):
         assert claims.recompute(claim("difference", printed, [], terms=terms)).agrees == agrees
-    with pytest.raises(SegtraceError, match="no row 'z'"):
+    with pytest.raises(SegtraceError, match=r"config/papers: claim .* of .*no row 'z'"):
         claims.recompute(claim("value", "1", [], terms=[{"experiment": "e", "row": "z", "column": "Dice"}]))
     with pytest.raises(SegtraceError, match=r"no column 'Dyce'; did you mean 'Dice'"):
         claims.recompute(claim("value", "1", [], terms=[{"experiment": "e", "row": "x", "column": "Dyce"}]))
@@ -286,3 +310,14 @@ def test_a_name_without_published_values_is_an_error(
 ) -> None:
     assert main(["published", name]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_column_of_a_label_that_the_data_set_lacks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    monkeypatch.chdir(tmp_path)
+    path = Path("config/experiments/dsd_table3.yaml")
+    path.write_text(path.read_text().replace("label: 2", "label: 7"))
+    with pytest.raises(SegtraceError, match=r"'Posterior Dice' is of label 7[\s\S]*has the labels 1, 2"):
+        load.experiment("dsd_table3")

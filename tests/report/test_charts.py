@@ -336,6 +336,31 @@ def test_cost_leaves_out_what_is_unknown_and_uses_a_logarithm_over_decades() -> 
     assert compiled(content)["marks"]
 
 
+def test_a_count_of_parameters_is_drawn_whole_and_minutes_are_no_powers_of_ten():
+    rows = [
+        {
+            "method": method,
+            "parameters": 5686771.0,
+            "minutes": 45.5333333,
+            "mean": 0.5,
+            "low": 0.4,
+            "high": 0.6,
+        }
+        for method in METHODS
+    ]
+    made = {
+        field: chart_cost.cost(
+            rows, methods=METHODS, field=field, title="T", metric="Dice", description="told"
+        )
+        for field in ("parameters", "minutes")
+    }
+    assert {row["cost"] for row in rows_of(made["parameters"])} == {5686771.0}
+    assert {row["cost"] for row in rows_of(made["minutes"])} == {45.5333}
+    text = svg(made["minutes"])
+    assert ">40</text>" in text
+    assert "e+1" not in text
+
+
 def history(*dice: float) -> list[dict[str, float]]:
     return [
         {"epoch": epoch, "step": epoch, "learning_rate": 0.1, "loss": 1.0 / epoch, "val_dice": value}

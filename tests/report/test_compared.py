@@ -14,6 +14,7 @@ from segtrace.config import load, runs
 from segtrace.report import compared
 from segtrace.report.chains import of_method, of_run
 from segtrace.report.page import build
+from segtrace.report.scores import Results
 from segtrace.report.subject import Subject
 
 NAMES = {0: "mean", 1: "organ", 2: "nodule"}
@@ -314,3 +315,31 @@ def test_words_of_numbers():
     assert compared.notes(rows) == ["b", "a"]
     assert json.dumps(compared.AVERAGES)
     assert pytest.approx(compared.LEVEL) == 0.05
+
+
+def test_notes_say_of_which_metrics_and_methods_they_speak():
+    cells = [(method, metric) for method in ("a", "b") for metric in ("dice", "hd_mm", "hd95_voxel")]
+    summary = [{"metric": metric, "cases": 9} for metric in ("dice", "hd_mm")]
+    small, alone = "The sample is small (9 cases).", "One training a method."
+    told = {("a", "hd_mm"): f"The values are skewed (4.6). {alone}"}
+    rows = [
+        {"method": method, "metric": metric, "label": 1, "note": told.get((method, metric), alone)}
+        for method, metric in cells
+    ]
+    ranks = [row | {"note": "the sample is small (9 cases); 1 case is left out"} for row in rows]
+    tests = [{"first": "a", "second": "b", "metric": "hd_mm", "label": 1, "note": small}]
+    # of HD95 in voxels no case has a value: it is not on the page
+    for row in rows:
+        row["note"] = "No case has a value." if row["metric"] == "hd95_voxel" else row["note"]
+    tests.append(tests[0] | {"metric": "dice", "note": "Both methods have the same value in every case."})
+    more = {"intervals": rows, "tests": tests, "ranks": ranks}
+    found = compared.label_notes(
+        Results(summary=summary, scores=[], values=[], notes=[], split={}, more=more), 1
+    )
+    assert found == [
+        "One training a method.",
+        "HD (mm), a: the values are skewed (4.6).",
+        "Differences in Dice: both methods have the same value in every case.",
+        "The sample is small (9 cases).",
+        "1 case is left out.",
+    ]

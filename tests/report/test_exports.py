@@ -54,6 +54,7 @@ def test_special_characters_are_escaped_and_the_structure_holds():
         assert words in escaped
     assert "{[}U+2603{]}" in escaped
     assert "tab line" in escaped
+    assert latex.escaped('the row "a b" (or "c")') == "the row ``a b'' (or ``c'')"
 
 
 def test_the_check_itself_finds_what_would_not_compile():

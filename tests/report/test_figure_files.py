@@ -44,11 +44,16 @@ def test_charts_go_to_the_folder_of_their_kind_by_name():
     chart = {"spec": SPEC, "rows": charts.columnar([{"method": "a", "value": 1.0}])}
     names = ("points-1-dice", "points-2-dice", "curve-loss", "published-2", "of no kind")
     # of charts that there are for every label, those of the page's first one
-    assert set(figure_files.pictures(dict.fromkeys(names, chart), label=1)) == {
+    found = {
         "figures/cases/points-1-dice.svg",
         "figures/training/curve-loss.svg",
         "figures/published/published-2.svg",
     }
+    assert set(figure_files.pictures(dict.fromkeys(names, chart), label=1)) == found
+    # the mean of labels, 0, has no volumes: of those the first label's own
+    more = (*names, "points-0-dice", "agreement-2-a", "agreement-1-a", "agreement-1-b")
+    made = {Path(file).stem for file in figure_files.pictures(dict.fromkeys(more, chart), label=0)}
+    assert made == {"points-0-dice", "curve-loss", "published-2", "agreement-1-a", "agreement-1-b"}
 
 
 @pytest.mark.parametrize("kind", sorted(figure_files.KINDS))
@@ -73,5 +78,10 @@ def test_report_writes_the_figures_of_the_charts_on_the_page(make_project):
     drawn = set(re.findall(r'data-chart="([^"]+)"', page))
     written = {path.stem for path in folder.rglob("*.svg")}
     assert {"points-0-dice", "curve-loss", "published-1"} <= written <= drawn
+    assert all(
+        any(re.fullmatch(p, name) for name in written)
+        for p in figure_files.KINDS.values()
+        if any(re.fullmatch(p, name) for name in drawn)
+    )
     unnamed = {name for name in drawn if not any(re.fullmatch(p, name) for p in figure_files.KINDS.values())}
     assert not unnamed, "charts of the page that are of no kind"

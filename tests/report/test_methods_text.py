@@ -98,6 +98,12 @@ CHANGES = [
     ("training/t.yaml", "inference", {"mirror": [0, 1]}, "mirroring along 2 axes"),
     ("training/t.yaml", "loss_options", {"smooth": 0.5}, "smooth 0.5"),
     ("budgets/smoke.yaml", "training", {"epochs": 2}, "It changes epochs 2 in place of 3"),
+    (
+        "budgets/smoke.yaml",
+        "training",
+        {"epochs": 2},
+        "Trainings were reduced to the budget smoke (minutes on two cores)",
+    ),
     ("budgets/smoke.yaml", "title", "hours on a laptop", "hours on a laptop"),
     ("experiments/toy.yaml", "published.table", "Table 9", "Table 9 of the paper"),
 ]
@@ -106,7 +112,8 @@ CHANGES = [
 def test_every_statement_follows_from_configuration(text):
     originals = {file: (Path("config") / file).read_bytes() for file, *_ in CHANGES}
     before = text()
-    assert "reduced to the budget smoke (minutes on two cores)" in before
+    assert "The budget smoke (minutes on two cores) changes nothing of this recipe" in before
+    assert "reduced" not in before
     assert "2 seeds (0, 1) on 1 fold (0)" in before
     for file, key, value, words in CHANGES:
         assert words not in before, words
@@ -127,6 +134,7 @@ def test_records_and_tables_are_told_and_what_is_missing_is_not(text):
     assert "2 cases of 2 subjects for training" in before
     assert "The tolerance of NSD [1] is 1.5 mm" in before
     assert "Statistics." in before
+    assert "each of 10000 samples" in before
     assert "Wilcoxon's signed-rank test (exact)" in before
     empty = {"intervals": [], "tests": [], "ranks": []}
     without = text(more=empty)
@@ -194,6 +202,7 @@ def test_segtrace_is_cited_as_its_file_says(tmp_path, monkeypatch):
 
 def test_citations_of_several_entries_share_a_bracket():
     one, two = citations.STATISTICS["holm1979"], citations.STATISTICS["wilcoxon1945"]
+    assert prose.sentence("nnU-Net is there") == "nnU-Net is there."
     paragraph = [prose.Paragraph("H_", [prose.sentence(f"we test{prose.cite(one, two)}, 5 %")])]
     assert prose.tex(paragraph) == "\\paragraph{H\\_.} We test~\\cite{holm1979,wilcoxon1945}, 5 \\%.\n"
     assert prose.markdown(paragraph) == "**H\\_.** We test [@holm1979; @wilcoxon1945], 5 %.\n"

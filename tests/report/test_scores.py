@@ -51,6 +51,7 @@ def test_gate_values_in_words():
     assert gates.expected({"column": "x", "min_value": 0.0, "max_value": 0.4}) == "0 to 0.4"
     assert gates.expected({"min_value": 260, "max_value": 260}) == "260"
     assert gates.expected({"column": "x", "min_value": 1}) == "at least 1"
+    assert gates.expected({"min_value": -0.1, "max_value": 2e6}) == "−0.1 to 2\u202f000\u202f000"
     assert gates.expected({"column": "x"}) == "no value twice"
     assert gates.expected({"column": "x", "value_set": ["a", "b"]}) == "one of a, b"
     assert gates.found(0.25) == "0.25"

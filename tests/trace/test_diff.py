@@ -417,6 +417,7 @@ def test_what_is_no_side_says_what_to_give(capsys: pytest.CaptureFixture[str]) -
     Path("empty").mkdir()
     wanted = {
         "nowhere": "'nowhere' is no folder, and this is no git repository",
+        "": "an empty word names no side",
         "empty": "empty: no per_case.csv in this folder",
         "workspace": "results: no results here; make them with: snakemake",
     }

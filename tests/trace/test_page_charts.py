@@ -97,7 +97,7 @@ def test_volumes_are_counts_and_the_spacing_of_their_grid(grid: str, spacing: st
 
 def test_cost_is_of_the_runs_and_of_the_main_label() -> None:
     runs = [f"checkpoints/{run}/run.json" for run in RUNS]
-    assert [file for file, *_ in sources("cost")] == runs
+    assert [file for file, *_ in sources("cost-of-each-method")] == runs
     found = sources("cost-parameters")
     assert [file for file, *_ in found] == [*runs, f"{RESULTS}/summary.csv"]
     assert found[-1][3] == "mean of alpha: 0.05"

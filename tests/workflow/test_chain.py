@@ -53,7 +53,7 @@ def test_resources_as_typed_and_snakemake_report(reference: Project, tmp_path: P
     reference.snakemake("--report", str(tmp_path / "report.html"))
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Every scored case of experiment" in text  # the caption of a figure
-    assert "points-1-dice.svg" in text
+    assert "points-0-dice.svg" in text
 
 
 def test_gpu_cap_of_the_profile_holds_unless_the_command_says_otherwise(fresh: Project) -> None:

@@ -52,6 +52,7 @@ def test_an_edited_test_label_with_an_old_time_is_scored_anew_and_trains_nothing
     assert "Nothing to be done" in finished.snakemake()
 
 
+@pytest.mark.slow
 def test_a_deleted_array_prediction_or_checkpoint_is_made_again_once(finished: Project) -> None:
     before = finished.contents()
     array = sorted((finished.path / "data/prepared/phantom3d/iso2").glob("*.image.npy"))[0]

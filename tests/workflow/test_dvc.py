@@ -30,6 +30,7 @@ def clone_of(project: Project, path: Path) -> Project:
     return clone
 
 
+@pytest.mark.slow
 def test_a_second_repro_makes_nothing_and_status_is_clean(versioned: Project) -> None:
     assert versioned.dirty() == []
     output = versioned.dvc("repro")
@@ -49,6 +50,7 @@ def test_a_second_repro_makes_nothing_and_status_is_clean(versioned: Project) ->
     ]
 
 
+@pytest.mark.slow
 def test_a_clone_is_brought_to_agreement_and_one_lost_checkpoint_is_one_training(
     versioned: Project, tmp_path: Path
 ) -> None:

@@ -185,6 +185,7 @@ def test_snakemake_records_every_digest_that_it_is_to_compare(finished: Project)
         assert recorded >= expected - ({"environment"} if rule == "acquire" else set()), rule
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_are_one_run_and_a_refusal(fresh: Project, reference: Project) -> None:
     first = fresh.start()
     fresh.wait_for("acquire", first)

@@ -9,6 +9,7 @@ import sys
 from segtrace import digests, layout, upkeep
 from segtrace.config import load, runs
 from segtrace.errors import SegtraceError
+from segtrace.report import figure_files
 from segtrace.trace import check, identity, jobs
 
 CONDA = "../../envs/segtrace.yaml"
@@ -256,6 +257,21 @@ def counted_weights_of(wildcards):
         return []
     return experiment_files(
         wildcards.experiment, "checkpoints/{run}/weights.safetensors"
+    )
+
+
+def figures(kind):
+    """The folder of a kind of figures, each with the caption that says how to read it.
+
+    A kind of which the page has no chart is an empty folder, of which `snakemake --report` warns and goes on.
+    """
+    return report(
+        directory(f"reports/{{experiment}}/figures/{kind}"),
+        patterns=["{figure}.svg"],
+        caption=f"../report/{kind}.rst",
+        category="Figures",
+        subcategory="{experiment}",
+        labels={"kind": kind, "figure": "{figure}"},
     )
 
 

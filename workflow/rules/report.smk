@@ -1,22 +1,5 @@
 """report: one page an experiment, that opens from disk, and its figures for `snakemake --report`."""
 
-from segtrace.report.figure_files import KINDS
-
-
-def figures(kind):
-    """The folder of a kind of figures, each with the caption that says how to read it.
-
-    A kind of which the page has no chart is an empty folder, of which `snakemake --report` warns and goes on.
-    """
-    return report(
-        directory(f"reports/{{experiment}}/figures/{kind}"),
-        patterns=["{figure}.svg"],
-        caption=f"../report/{kind}.rst",
-        category="Figures",
-        subcategory="{experiment}",
-        labels={"kind": kind, "figure": "{figure}"},
-    )
-
 
 rule report:
     """Make an experiment's page."""
@@ -38,7 +21,7 @@ rule report:
         ),
         gates=gates_of_experiment,
     output:
-        **{kind: figures(kind) for kind in KINDS},
+        **{kind: figures(kind) for kind in figure_files.KINDS},
         page=report(
             "reports/{experiment}/index.html",
             caption="../report/experiment.rst",

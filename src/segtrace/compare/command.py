@@ -43,6 +43,7 @@ def _compare(name: str, config: "Config") -> None:
         scores = compare.read_scores(wanted, variant=variant, labels=list(labels))
         gate = layout.split_gate(experiment.dataset, experiment.protocol)
         split = compare.read_split(gate, folds={run.fold for run in wanted})
+        compare.refuse_unscored(scores, gate, role=experiment.role)
         records = cast("list[dict[str, Any]]", scores.to_dict("records"))
         values = aggregation.run_values(records, methods=experiment.methods, labels=list(labels))
         cells, names = aggregation.cells_of(values), {0: compare.MEAN_NAME, **labels}

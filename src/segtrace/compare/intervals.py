@@ -66,7 +66,8 @@ def of_trainings(count: int) -> str:
         return ONE_TRAINING
     if count < _FEW_TRAININGS:
         return (
-            f"With {count} trainings a method this is a rough estimate of what training again would change."
+            f"With {count} trainings a method the interval over cases and seeds is a rough estimate of what training again "
+            "would change."
         )
     return ""
 

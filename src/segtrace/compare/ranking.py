@@ -29,6 +29,8 @@ RANKED = ("dice", "iou", "nsd", "hd95_mm", "assd_mm")
 RANKED_WITHOUT_SCALE = ("dice", "iou", "nsd", "hd95_voxel", "assd_voxel")
 #: Ends of the interval of the bootstrap ranks, and the median.
 LOW, MIDDLE, HIGH = 0.025, 0.5, 0.975
+#: From this share of the samples on, what Kendall's tau is over need not be said.
+MOST = 0.95
 
 
 class Resampled:
@@ -77,7 +79,7 @@ def rows(
                 key = (scheme, metric, values.tobytes())  # label 0 of a single label has that one's values
                 if key not in known:
                     known[key] = ranked(scheme, values, metric, drawn[len(cases)])
-                note = "; ".join(notes(scheme, methods=len(methods), cases=len(cases), dropped=dropped))
+                told = notes(scheme, methods=len(methods), cases=len(cases), dropped=dropped)
                 found += [
                     {
                         "scheme": scheme,
@@ -87,7 +89,7 @@ def rows(
                         "method": method,
                         **row,
                         "cases": len(cases),
-                        "note": note,
+                        "note": "; ".join(filter(None, [*told, row["note"]])),
                     }
                     for method, row in zip(methods, known[key], strict=True)
                 ]
@@ -114,7 +116,11 @@ def can_win(methods: int, cases: int) -> bool:
 
 
 def ranked(scheme: str, values: Array, metric: str, drawn: Resampled) -> list[dict[str, Any]]:
-    """Columns ``rank`` to ``samples`` of each method, from ``values`` (cases, methods) without a missing one."""
+    """Columns ``rank`` to ``samples`` of each method, from ``values`` (cases, methods) without a missing one.
+
+    ``note`` says in how many samples Kendall's tau exists, where that is not nearly all: it does not where all
+    methods share a rank.
+    """
     methods = values.shape[1]
     by, own = ranks.SCHEMES[scheme](values, metric)
     if methods == 1:
@@ -123,6 +129,7 @@ def ranked(scheme: str, values: Array, metric: str, drawn: Resampled) -> list[di
     ends = np.quantile(sampled, (LOW, HIGH), axis=0, method="inverted_cdf")
     taus = ranks.tau(own, sampled)
     taus = taus[~np.isnan(taus)]
+    untied = f"Kendall's tau is over the {len(taus)} of {drawn.samples} samples in which not all methods share a rank"
     low, middle, high = (
         np.quantile(taus, (LOW, MIDDLE, HIGH), method="inverted_cdf").tolist() if len(taus) else [None] * 3
     )
@@ -143,6 +150,7 @@ def ranked(scheme: str, values: Array, metric: str, drawn: Resampled) -> list[di
             "tau_low": low,
             "tau_high": high,
             "samples": drawn.samples,
+            "note": untied if len(taus) < MOST * drawn.samples else "",
         }
         for m in range(methods)
     ]
@@ -160,6 +168,7 @@ def _alone(statistic: float) -> dict[str, Any]:
         "frequencies": json.dumps({"1": 1.0}),
         **dict.fromkeys(("tau", "tau_low", "tau_high")),
         "samples": 0,
+        "note": "",
     }
 
 

@@ -170,6 +170,24 @@ def read_split(path: Path, *, folds: Iterable[int]) -> dict[str, Any]:
     return found
 
 
+def refuse_unscored(scores: pd.DataFrame, gate: Path, *, role: str) -> None:
+    """Refuse scores in which no run has some case of the split: nothing else would tell that it is missing.
+
+    ``gate`` is the split's, which counts the cases of each fold and role. Raises :class:`SegtraceError`.
+    """
+    folds = files.read_json(gate)["split"]["folds"]
+    scored = {cast("int", fold): rows["case"].nunique() for fold, rows in scores.groupby("fold")}
+    raise_all(
+        [
+            f"fold {fold}: {count} cases are scored, {folds[fold][role]} of the split have role {role!r}"
+            for fold, count in sorted(scored.items())
+            if fold < len(folds) and role in folds[fold] and count != folds[fold][role]
+        ],
+        heading=f"the scores are not of the split's cases ({gate})",
+        remedy="Score the runs again: a case that was never segmented has rows of its own, and counts as worst.",
+    )
+
+
 def metrics(
     summary: Iterable[Mapping[str, Any]], *, split: Mapping[str, Any], scores_sha256: Mapping[str, str]
 ) -> dict[str, Any]:

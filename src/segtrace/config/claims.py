@@ -89,11 +89,14 @@ def recompute(claim: Claim) -> Verdict:
 
     Raises :class:`SegtraceError` where a term names a cell that there is none of, or divides by 0.
     """
-    terms = [bounds_of(term) for term in claim.terms]
     try:
-        found = _operate(claim.operation, terms)
+        found = _operate(claim.operation, [bounds_of(term) for term in claim.terms])
+    except SegtraceError as error:
+        raise SegtraceError(f"config/papers: claim {claim.claim!r} of {claim.where}: {error}") from None
     except ZeroDivisionError:
-        raise SegtraceError(f"claim {claim.claim!r}: a term to divide by may be 0") from None
+        raise SegtraceError(
+            f"config/papers: claim {claim.claim!r} of {claim.where}: a term to divide by may be 0"
+        ) from None
     scale = Fraction(str(claim.scale))
     edges = sorted([found.low * scale, found.high * scale])
     found = Bounds(found.value * scale, edges[0], edges[1])
@@ -103,8 +106,15 @@ def recompute(claim: Claim) -> Verdict:
     agrees = _agrees(found, printed, relation=claim.relation)
     if agrees != "yes" or claim.relation != "equal":
         decimals += 1
-    shown = f"{float(found.value / Fraction(factor)):.{decimals}f}"
+    shown = _rounded(found.value / Fraction(factor), decimals)
     return Verdict(claim, float(found.value), float(found.low), float(found.high), agrees, shown)
+
+
+def _rounded(value: Fraction, decimals: int) -> str:
+    """``value`` to so many decimals, halves away from 0, as papers round."""
+    steps = math.floor(abs(value) * 10**decimals + Fraction(1, 2))
+    shown = f"{steps // 10**decimals}.{steps % 10**decimals:0{decimals}d}" if decimals else str(steps)
+    return f"-{shown}" if value < 0 and steps else shown
 
 
 def _agrees(

@@ -145,7 +145,25 @@ def experiment(name: str) -> models.Experiment:
     files = ROOT / "experiments" / f"{name}.yaml", ROOT / "datasets" / f"{name}.yaml"
     if not files[0].is_file() and files[1].is_file():
         return models.default_experiment(name, dataset(name))
-    return load("experiments", name)
+    found: models.Experiment = load("experiments", name)
+    _check_published_labels(found, where=str(files[0]))
+    return found
+
+
+def _check_published_labels(given: models.Experiment, *, where: str) -> None:
+    """Refuse columns of published values that are of a label which the data set does not have."""
+    if given.published is None:
+        return
+    known = {0, *dataset(given.dataset).labels}
+    raise_all(
+        [
+            f"key 'published.columns': {column.name!r} is of label {column.label}"
+            for column in given.published.columns
+            if column.label not in known
+        ],
+        heading=where,
+        remedy=f"{given.dataset} has the labels {', '.join(map(str, sorted(known - {0})))}, and 0 for their mean.",
+    )
 
 
 def experiments() -> list[str]:

@@ -69,7 +69,7 @@ class Column(Model):
     """A metric of the scores, one of :data:`COSTS`, or ``none`` for what this project does not measure."""
     label: Annotated[int, Field(ge=0)] = 0
     """The label that the column is of; 0 is the mean of all (of a data set with one label: that label)."""
-    scale: float = 1.0
+    scale: Annotated[float, Field(gt=0)] = 1.0
     """Printed number × factor of the cell's own unit, if it has one, × scale = this project's unit: 0.01 for percent."""
     unit: str = ""
     """The printed unit, for headings: '%', 'mm', 'million'."""
@@ -102,7 +102,7 @@ class Row(Model):
         scale = Fraction(factor) * Fraction(str(column.scale))  # exact: 83.68 % are 0.8368
         return (
             float(Fraction(value) * scale) if value else None,
-            float(Fraction(spread) * abs(scale)) if spread else None,
+            float(Fraction(spread) * scale) if spread else None,
         )
 
 
@@ -195,7 +195,7 @@ class Claim(Model):
     """'abstract', 'section 3.4'."""
     relation: Literal["equal", "less_than", "more_than"] = "equal"
     """How ``printed`` relates to what is recomputed: 'less than 0.05 %' is ``less_than``."""
-    scale: float = 1.0
+    scale: Annotated[float, Field(gt=0)] = 1.0
     """What is recomputed from printed numbers × scale is in the claim's printed unit."""
     operation: Literal[
         "difference",

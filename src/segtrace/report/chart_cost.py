@@ -25,13 +25,15 @@ def cost(
     ``methods_cost`` come from :func:`segtrace.report.cost.by_method`. Methods without either value are left out.
     A line across is the range of ``field`` over the method's runs.
     """
+    # a count is drawn whole, for the page shows all its digits; what is measured is rounded
+    known = float if field == "parameters" else drawn
     kept = [row for row in methods_cost if row[field] is not None and row["mean"] is not None]
     shown = [
         {
             "method": row["method"],
-            "cost": drawn(row[field]),
-            "least": drawn(row.get(f"{field}_least", row[field])),
-            "most": drawn(row.get(f"{field}_most", row[field])),
+            "cost": known(row[field]),
+            "least": known(row.get(f"{field}_least", row[field])),
+            "most": known(row.get(f"{field}_most", row[field])),
             **{key: drawn(row[key]) for key in ("mean", "low", "high")},
         }
         for row in kept
@@ -45,12 +47,16 @@ def cost(
         "cost:Q",
         title=title,
         scale=scale,
-        axis=alt.Axis(format="~s" if field == "parameters" else "~g", tickCount=5),
+        axis=alt.Axis(
+            format="~s" if field == "parameters" else ",~r",
+            labelExpr="datum.value === 0 ? '0' : datum.label",
+            tickCount=5,
+        ),
     )
     y_scale = alt.Scale(zero=False, nice=True)
     tooltip = [
         alt.Tooltip("method:N", title="method"),
-        alt.Tooltip("cost:Q", title=title, format=",.0f" if field == "parameters" else ".3~g"),
+        alt.Tooltip("cost:Q", title=title, format=",.0f" if field == "parameters" else ",.3~r"),
         alt.Tooltip("mean:Q", title=metric, format=".4f"),
         alt.Tooltip("low:Q", title="95 % interval, from", format=".4f"),
         alt.Tooltip("high:Q", title="95 % interval, to", format=".4f"),

@@ -26,7 +26,7 @@ def curves(
     """
     shown = [{**row, field: drawn(row[field])} for row in epochs]
     chosen = alt.selection_point(name="chosen", fields=["method"], bind="legend")
-    x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1))
+    x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(zero=True))
     y = alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=field != "loss"))
     tooltip = [
         alt.Tooltip("run:N", title="run"),

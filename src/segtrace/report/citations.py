@@ -42,9 +42,25 @@ class Entry:
             "doi",
             "url",
         )
-        told = [self.fields[name] for name in names if self.fields.get(name)]
+        told = [_read(name, self.fields[name]) for name in names if self.fields.get(name)]
         return ". ".join(text.rstrip(".") for text in told) + "."
 
+
+def _read(name: str, text: str) -> str:
+    """A field for reading."""
+    match name:
+        case "author":
+            return re.sub(r" and (?![^{]*\})", "; ", re.sub(r" and others$", " et al.", text)).translate(
+                _BRACES
+            )
+        case "pages":
+            return text.replace("-", "–")
+        case "doi":
+            return f"doi:{text}"
+    return text
+
+
+_BRACES = str.maketrans("", "", "{}")
 
 #: Key → entry of the methods that segtrace's tables use.
 STATISTICS = {

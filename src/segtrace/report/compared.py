@@ -5,11 +5,13 @@ A table that has no rows gives an empty list, and the page says why there is not
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from segtrace import aggregation
 from segtrace.report.chains import of_method
+from segtrace.report.prose import listed, sentence
 from segtrace.report.scores import HEADINGS, Results, number
 from segtrace.report.subject import Subject
 
@@ -224,8 +226,60 @@ def notes(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def label_notes(results: Results, label: int) -> list[str]:
-    """What intervals, tests and ranks of a label say of themselves, such as that the sample is small."""
-    return notes(row for table in ("intervals", "tests", "ranks") for row in _in_order(results, table, label))
+    """What intervals, tests and ranks of a label say of themselves, such as that the sample is small, and of which cells.
+
+    What holds for all of a table is said once and plainly; else the metrics stand before it, and the methods or pairs
+    where it is not all of them. Metrics without any value are not on the page, and nothing is said of them.
+    """
+    valued = {row["metric"] for row in results.summary if row["cases"]}
+    said: dict[str, dict[str, dict[str, list[str]]]] = {}
+    every: dict[str, dict[str, list[str]]] = {}
+    for table in ("intervals", "tests", "ranks"):
+        for row in _in_order(results, table, label):
+            if row["metric"] not in valued:
+                continue
+            who = f"{row['first']} − {row['second']}" if table == "tests" else row["method"]
+            for metrics in (every.setdefault(table, {}), *_of_sentences(said, table, row["note"])):
+                metrics.setdefault(who, []).append(HEADINGS[row["metric"]][0])
+    made = []
+    for text, places in said.items():
+        if any(
+            {who: set(m) for who, m in found.items()} == {who: set(m) for who, m in every[table].items()}
+            for table, found in places.items()
+        ):
+            made.append(text)
+        else:
+            made += [
+                f"{where}: {text[:1].lower()}{text[1:]}"
+                for table, found in places.items()
+                for where in _where(found, of=table, every=len(every[table]))
+            ]
+    return list(dict.fromkeys(made))
+
+
+def _of_sentences(
+    said: dict[str, dict[str, dict[str, list[str]]]], table: str, note: str
+) -> list[dict[str, list[str]]]:
+    """The places of each sentence of a note in ``said``, to add to."""
+    parts = [sentence(part) for part in re.split(r"(?<=\.) (?=[A-Z])|; ", note or "") if part]
+    return [said.setdefault(text, {}).setdefault(table, {}) for text in parts]
+
+
+def _where(found: Mapping[str, list[str]], *, of: str, every: int) -> list[str]:
+    """In words: the metrics, with those methods or pairs that share them where it is not all."""
+    shared: dict[tuple[str, ...], list[str]] = {}
+    for who, named in found.items():
+        shared.setdefault(tuple(dict.fromkeys(named)), []).append(who)
+    made = []
+    for metrics, names in shared.items():
+        kind = "pairs of methods" if of == "tests" else "methods"
+        told = listed(names) if len(names) < 4 else f"{len(names)} of {every} {kind}"
+        made.append(
+            ("Differences in " if of == "tests" else "")
+            + listed(metrics)
+            + (f", {told}" if len(names) < every else "")
+        )
+    return made
 
 
 def empties(subject: Subject, results: Results) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 from segtrace import aggregation
 from segtrace.report import published as printed
 from segtrace.report import sheets
+from segtrace.report.methods_training import differences
 from segtrace.report.scores import HEADINGS, Results, number
 from segtrace.report.sheets import Cell, Sheet, cells
 from segtrace.report.subject import Subject
@@ -27,7 +28,8 @@ def context(subject: Subject, results: Results) -> str:
     """What every caption says: data, protocol, budget, seeds, cases and conventions."""
     counted = len({row["case"] for row in results.scores})
     variant, budget, split = subject.variant, subject.budget, results.split
-    trained = "as published" if budget.published else f"reduced, not as published: {budget.title}"
+    less = "reduced, " if differences(subject) else ""
+    trained = "as published" if budget.published else f"{less}not as published: {budget.title}"
     return (
         f"{subject.dataset.title}; protocol {split['protocol']}"
         f"{' (published)' if split['published'] == 'yes' else ''}: {split['words']}; "

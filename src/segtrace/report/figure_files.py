@@ -51,14 +51,18 @@ def pictures(drawn: Mapping[str, Mapping[str, Any]], *, label: int) -> dict[str,
     """File below the page's folder → SVG text, of each chart of the page that is of a kind.
 
     ``drawn`` maps a chart's name to its ``spec`` and its ``rows``, as lists by column. Of charts that there are for
-    every label, those of ``label`` are made, the page's first one; the others are on the page.
+    every label, those of ``label`` are made, the page's first one; the others are on the page. Where a kind has none of
+    ``label``, as there are no volumes of the mean of labels, those of its own first one are made.
     """
-    return {
-        f"{FOLDER}/{kind}/{name}.svg": svg(chart["spec"], chart["rows"])
-        for kind, pattern in KINDS.items()
-        for name, chart in drawn.items()
-        if re.fullmatch(pattern, name) and _label_of(name) in (None, label)
-    }
+    made = {}
+    for kind, pattern in KINDS.items():
+        labels = {name: _label_of(name) for name in drawn if re.fullmatch(pattern, name)}
+        there = {found for found in labels.values() if found is not None}
+        shown = label if label in there else min(there, default=label)
+        for name, found in labels.items():
+            if found in (None, shown):
+                made[f"{FOLDER}/{kind}/{name}.svg"] = svg(drawn[name]["spec"], drawn[name]["rows"])
+    return made
 
 
 def _label_of(name: str) -> int | None:

@@ -74,10 +74,16 @@ def expected(value: Any) -> str:
             or "no value twice"
         )
     if ends[0] == ends[1]:
-        return f"{ends[0]:g}"
+        return _number(ends[0])
     if None in ends:
-        return f"at least {ends[0]:g}" if ends[1] is None else f"at most {ends[1]:g}"
-    return f"{ends[0]:g} to {ends[1]:g}"
+        return f"at least {_number(ends[0])}" if ends[1] is None else f"at most {_number(ends[1])}"
+    return f"{_number(ends[0])} to {_number(ends[1])}"
+
+
+def _number(value: Any) -> str:
+    """A number for reading: a large one in full, in groups of three digits, and with a true minus sign."""
+    text = f"{value:,.0f}".replace(",", "\u202f") if abs(value) >= 1e6 else f"{value:g}"
+    return f"−{text[1:]}" if text.startswith("-") else text
 
 
 def found(value: Any) -> str:
@@ -90,7 +96,7 @@ def found(value: Any) -> str:
         return (f"{text}: {listed}" if listed else text) + (
             f" and {more} more" if listed and more > 0 else ""
         )
-    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return _number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def picture(wanted: Any, value: Any) -> dict[str, float] | None:

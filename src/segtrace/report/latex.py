@@ -25,7 +25,6 @@ _ESCAPED: Mapping[str, str] = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "`": r"\textasciigrave{}",
-    '"': "''",
     # at the beginning of a row brackets would be an option of the command before it
     "[": "{[}",
     "]": "{]}",
@@ -101,9 +100,18 @@ def escaped(text: str) -> str:
     plain = unicodedata.normalize("NFC", spaced)
     # a hyphen before another one would make a dash of both
     return "".join(
-        "-{}" if plain[place : place + 2] == "--" else _character(character)
+        "-{}"
+        if plain[place : place + 2] == "--"
+        else _quote(plain[:place])
+        if character == '"'
+        else _character(character)
         for place, character in enumerate(plain)
     )
+
+
+def _quote(before: str) -> str:
+    """A straight quotation mark: it opens at the beginning of a word."""
+    return "``" if not before or before[-1] in " \u00a0\u2009\u202f([{-–—/" else "''"
 
 
 def _character(character: str) -> str:

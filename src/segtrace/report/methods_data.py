@@ -84,8 +84,8 @@ def preparation(subject: Subject) -> Paragraph:
     if recipe.spacing_mm or recipe.size:
         smoothed = ", smoothed along axes that become coarser" if recipe.antialias else ""
         sentences.append(
-            f"images by {_INTERPOLATION[recipe.image_interpolation]}{smoothed}, "
-            f"and labels by {_LABELS[recipe.label_interpolation]}"
+            f"Images were resampled by {_INTERPOLATION[recipe.image_interpolation]}{smoothed}, "
+            f"labels by {_LABELS[recipe.label_interpolation]}"
         )
     scaled = [_intensity(step) for step in recipe.intensity]
     sentences.append(

@@ -13,6 +13,8 @@ from segtrace.report.citations import STATISTICS, Entry
 from segtrace.report.prose import Paragraph, cite, counted, listed, sentence
 from segtrace.report.scores import Results
 from segtrace.report.subject import Subject
+from segtrace.samples import SAMPLES
+from segtrace.signs import DRAWN
 
 #: Where the texts lie, beside the page.
 FOLDER = "methods"
@@ -123,7 +125,9 @@ def statistics(results: Results) -> Paragraph:
         )
         kinds = listed(text for key, text in words.items() if key in known)
         cited = cite(STATISTICS["efron1987bca"]) if "bca" in known else ""
-        sentences.append(f"Intervals of means are of {levels.replace('%', ' %')}: {kinds}{cited}")
+        sentences.append(
+            f"Intervals of means are of {levels.replace('%', ' %')}: {kinds}{cited}, each of {SAMPLES} samples"
+        )
     sentences += _tests(results.more["tests"]) + _ranks(results.more["ranks"])
     return Paragraph("Statistics", [sentence(text) for text in sentences])
 
@@ -132,7 +136,11 @@ def _tests(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     made = []
     permutation = {row["permutation"] for row in rows} - {"none"}
     wilcoxon = {row["wilcoxon"] for row in rows} - {"none"}
-    kinds = {"exact": "exact", "drawn": "by drawn permutations", "approximate": "by its normal approximation"}
+    kinds = {
+        "exact": "exact",
+        "drawn": f"with {DRAWN} drawn assignments of signs",
+        "approximate": "by its normal approximation",
+    }
     if permutation:
         how = listed(kinds[kind] for kind in sorted(permutation))
         made.append(f"Methods were compared case by case by paired permutation tests ({how})")

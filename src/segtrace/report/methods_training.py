@@ -189,13 +189,18 @@ def budget(subject: Subject) -> Paragraph:
     if subject.budget.published:
         sentences = [f"Every network was trained as published (budget {name})"]
     else:
-        sentences = [
-            f"Trainings were reduced to the budget {name} ({subject.budget.title}), so these numbers are not those of the "
-            "published training"
-        ]
-        if changed:
-            parts = [f"{key} {used} in place of {published}" for key, published, used in changed]
-            sentences.append(f"It changes {listed(parts)}")
+        parts = [f"{key} {used} in place of {published}" for key, published, used in changed]
+        sentences = (
+            [
+                f"Trainings were reduced to the budget {name} ({subject.budget.title}), so these numbers are not those of "
+                "the published training",
+                f"It changes {listed(parts)}",
+            ]
+            if parts
+            else [
+                f"The budget {name} ({subject.budget.title}) changes nothing of this recipe; it is not marked as published"
+            ]
+        )
     seeds, folds = subject.seeds, subject.folds
     sentences.append(
         f"Each network was trained with {counted(len(seeds), 'seed')} ({', '.join(map(str, seeds))}) on "

@@ -23,7 +23,18 @@ from typing import Any
 from markupsafe import Markup
 
 from segtrace import __version__, aggregation, pages
-from segtrace.report import chains, charts, compared, figures, gates, origins, papers, pictures, scores
+from segtrace.report import (
+    chains,
+    charts,
+    compared,
+    figures,
+    gates,
+    methods_training,
+    origins,
+    papers,
+    pictures,
+    scores,
+)
 from segtrace.report.subject import Subject
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -83,6 +94,7 @@ def build(
     environment.filters["script_json"] = _script_json
     return environment.get_template("page.html.j2").render(
         subject=subject,
+        budget_changes=bool(methods_training.differences(subject)),
         version=__version__,
         policy=security_policy([script for script in scripts.values() if script]),
         style=Markup(_joined("styles", STYLES, "css")),
@@ -100,7 +112,11 @@ def build(
         empties=compared.empties(subject, results),
         without_history=[run["run"] for run in runs if not run["history"]],
         pictures=pictures.build(subject, results),
-        charts={name: _script_json(content) for name, content in drawn.items()},
+        # columns as pairs: the keys of an object are sorted, and a table is read in the order of its builder
+        charts={
+            name: _script_json(content | {"columns": list(content["columns"].items())})
+            for name, content in drawn.items()
+        },
         roles=origins.roles(subject),
         gates=gates.gates(subject),
         split=results.split,

@@ -33,9 +33,10 @@ def cited(paragraphs: Iterable[Paragraph]) -> list[str]:
 
 
 def sentence(text: str) -> str:
-    """Text as one sentence: a capital first, a full stop last."""
+    """Text as one sentence: a capital first, unless a name such as nnU-Net stands there, and a full stop last."""
     told = " ".join(text.split(" ")).strip()
-    told = told[:1].upper() + told[1:]
+    if told.split(" ", 1)[0].islower():
+        told = told[:1].upper() + told[1:]
     return told if told.endswith((".", "!", "?")) else told + "."
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from segtrace import aggregation
 from segtrace.report import chart_ranks, chart_tests, scores
 from segtrace.report.charts import Figure, Group
+from segtrace.report.prose import sentence
 from segtrace.report.subject import Subject
 
 #: With more methods than this, differences are shown to the best method alone: pairs grow with the square.
@@ -31,7 +32,7 @@ def ranking(subject: Subject, results: scores.Results) -> list[Group]:
                 *_test_figures(of_cell["tests"], results, methods, label=label, metric=metric),
             ]
             if figures:
-                notes = {row["note"] for table in of_cell.values() for row in table if row["note"]}
+                notes = {sentence(row["note"]) for table in of_cell.values() for row in table if row["note"]}
                 made.append(
                     {
                         "name": name,

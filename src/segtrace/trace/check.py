@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from segtrace import digests, layout, upkeep
-from segtrace.config import models
+from segtrace.config import load, models
 from segtrace.errors import SegtraceError, raise_all
+from segtrace.options import words_of
 from segtrace.seen import Seen, state_of
 from segtrace.trace import jobs, record
 from segtrace.trace.identity import compared, identity, rows
@@ -188,6 +189,14 @@ def unknown_to_snakemake(wanted: Iterable[Job], config: models.Config) -> list[P
     return found
 
 
+def _given(config: models.Config) -> list[str]:
+    """The options by which a command is about the same runs as ``config``, where those of the file are others."""
+    own = load.main_config()
+    keys = ("experiments", "budget", "seeds")
+    differing = {key: getattr(config, key) for key in keys if getattr(config, key) != getattr(own, key)}
+    return words_of(differing, dashes="--")
+
+
 def greet(config: models.Config) -> None:
     """What a starting workflow says and refuses: a lock that a killed run left, and outputs it knows nothing of.
 
@@ -203,5 +212,5 @@ def greet(config: models.Config) -> None:
         heading="Snakemake has no record of these files (a fresh clone, or .snakemake was removed), and they do "
         "not hold; it would take them as they are",
         remedy="Bring back what belongs to this commit (dvc pull or dvc checkout, then segtrace sync), or have the next "
-        "run make them anew: segtrace sync --remake",
+        f"run make them anew: {' '.join(['segtrace sync --remake', *_given(config)])}",
     )

@@ -6,8 +6,12 @@ be clean, and every configured output must be the bytes that its record names, m
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from segtrace.options import add_asked, asked, words_of
 
 if TYPE_CHECKING:
     from segtrace.config.models import Config
@@ -20,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="bless nothing that does not hold, and have the next run make that anew",
     )
+    add_asked(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -32,11 +37,12 @@ def run(arguments: argparse.Namespace) -> None:
     from segtrace.errors import raise_all
     from segtrace.trace import aside, check, jobs, tools
 
-    config = load.main_config()
+    given = asked(arguments)
+    config = load.main_config(given)
     upkeep.be_present()
     made = jobs.configured(config, until="overview")
     if arguments.remake:
-        remake(config)
+        remake(config, given)
         return
     if tools.has_dvc() and Path("dvc.lock").is_file():
         tools.refuse_links()
@@ -50,33 +56,41 @@ def run(arguments: argparse.Namespace) -> None:
     raise_all(
         [str(problem) for problem in check.broken(made, config)],
         heading="these outputs do not hold",
-        remedy="Bring back the files of this commit (dvc checkout), or have them made anew: 'segtrace sync --remake', "
-        "then 'snakemake'.",
+        remedy="Bring back the files of this commit (dvc checkout), or have them made anew: "
+        f"'{' '.join(['segtrace sync --remake', *words_of(given, dashes='--')])}', then 'snakemake'.",
     )
     aside.drop_pages(config)
-    _touch()
-    tools.call("snakemake", "--cores", "1")
+    _touch(given)
+    tools.call("snakemake", "--cores", "1", *_configuration(given))
     print(f"{len(made)} jobs hold; Snakemake and DVC agree", flush=True)
 
 
-def _touch() -> None:
+def _configuration(given: Mapping[str, str | None]) -> list[str]:
+    words = words_of(given)
+    return ["--config", *words] if words else []
+
+
+def _touch(given: Mapping[str, str | None]) -> None:
     """Have Snakemake record all jobs up to the tables as they are. One that does not hold it records as such
     (:func:`segtrace.trace.check.held`), and runs it.
     """
     from segtrace.trace import tools
 
-    command = ("--touch", "--forceall", "--cores", "1", "--", "compare_all")
-    tools.call("snakemake", *command, extra={"SEGTRACE_SYNC": "1"})
+    command = ("--touch", "--forceall", "--cores", "1", *_configuration(given))
+    tools.call("snakemake", *command, "--", "compare_all", extra={"SEGTRACE_SYNC": "1"})
 
 
-def remake(config: "Config") -> None:
-    """Leave Snakemake in a state in which the next run makes all that does not hold, and only that."""
+def remake(config: "Config", given: Mapping[str, str | None] = MappingProxyType({})) -> None:
+    """Leave Snakemake in a state in which the next run makes all that does not hold, and only that.
+
+    ``given`` are the overrides of ``config/config.yaml`` that ``config`` has.
+    """
     from segtrace.trace import aside, check, jobs
 
     aside.drop_pages(config)
     made = jobs.configured(config, until="overview")
     if all(output.is_file() for job in made for output in jobs.outputs(job)):
-        _touch()
+        _touch(given)
         broken = {problem.job for problem in check.broken(made, config)}
         for job in sorted(broken, key=lambda job: (jobs.PHASES.index(job.phase), job.name)):
             print(f"{job}: does not hold")

@@ -92,6 +92,11 @@ def resolve(word: str, *, experiment: str | None, scratch: Path) -> Side:
     ``experiment`` is the only one that is wanted, if one is; a revision's files are put into ``scratch``. Raises
     :class:`SegtraceError` for a word that is neither, and for a side without results.
     """
+    if not word:
+        raise SegtraceError(
+            "an empty word names no side; give a folder of results, a git revision or 'workspace' (is a variable of a "
+            "script unset?)"
+        )
     if word == WORKSPACE:
         side = Side(word, Path(), _experiments(layout.RESULTS))
         if not side.folders:

@@ -28,11 +28,11 @@ def add_sources(add: Add, name: str, experiment: str, scored: Sequence[Job], fac
         _rows(add, "tests", experiment, facts, wanted, column=column)
     elif match := re.fullmatch(r"agreement-(\d+)(?:-(.+))?", name):
         _volumes(add, experiment, facts, scored, label=match[1], method=match[2])
-    elif name == "cost" or re.fullmatch(r"cost-\w+", name):
+    elif name == "cost-of-each-method" or re.fullmatch(r"cost-\w+", name):
         for job in scored:
             run = jobs.run_of(job)
             add(layout.run(run) / "run.json", {}, None, what=f"network and machine of {run}")
-        if name != "cost":
+        if name != "cost-of-each-method":
             main = "1" if len({row["label"] for row in _table("summary", experiment, facts)}) == 1 else "0"
             _rows(add, "summary", experiment, facts, {"label": main, "metric": "dice"}, column="mean")
     else:

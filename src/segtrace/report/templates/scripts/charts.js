@@ -76,7 +76,7 @@ function valueTable(name) {
   const { rows, columns } = contentOf(name);
   const table = document.createElement("table");
   const headings = table.createTHead().insertRow();
-  for (const heading of Object.values(columns)) {
+  for (const [, heading] of columns) {
     const cell = document.createElement("th");
     cell.scope = "col";
     cell.textContent = heading;
@@ -85,7 +85,7 @@ function valueTable(name) {
   const body = table.createTBody();
   for (const row of rowsOf(rows)) {
     const line = body.insertRow();
-    for (const field of Object.keys(columns)) line.insertCell().textContent = row[field] ?? "–";
+    for (const [field] of columns) line.insertCell().textContent = row[field] ?? "–";
   }
   const region = document.createElement("div");
   region.className = "scroll tall";
