@@ -1,6 +1,6 @@
 """What dual self-distillation adds to a training step and to inference: time and memory, beside the plain network.
 
-    .venv/bin/python benchmarks/distillation.py [--rounds 5] [--device cpu] [--only dynunet] [--write docs/results/distillation.md]
+    .venv/bin/python benchmarks/distillation.py [--rounds 5] [--device cpu] [--only NAME] [--write FILE]
 
 Each setting runs in processes of its own, plain and with the framework, so that each one's peak memory is its own; the
 two are timed in turns, a round each, and the medians are compared. Before anything is timed, the network with the
@@ -92,13 +92,15 @@ def row(name: str, *, rounds: int, device: str) -> str:
     told: dict[str, list[dict[str, float]]] = {"plain": [], "dsd": []}
     for _ in range(rounds + 1):
         for kind, process in children.items():
-            assert process.stdin is not None and process.stdout is not None
+            if process.stdin is None or process.stdout is None:
+                raise RuntimeError("a measuring process has no pipes")
             process.stdin.write("go\n")
             process.stdin.flush()
             told[kind].append(json.loads(process.stdout.readline()))
     for process in children.values():
         process.communicate()
-    assert told["plain"][0]["checksum"] == told["dsd"][0]["checksum"], "predictions differ"
+    if told["plain"][0]["checksum"] != told["dsd"][0]["checksum"]:
+        raise SystemExit(f"{name}: the network predicts otherwise with the framework attached")
     middle = {
         kind: {key: statistics.median(entry[key] for entry in entries[1:]) for key in entries[0]}
         for kind, entries in told.items()
@@ -127,7 +129,7 @@ def child(name: str, kind: str, *, device: torch.device) -> None:
     labels = torch.randint(0, classes, (crops, side, side, side), generator=generator).to(device)
     with torch.no_grad():
         checksum = float(network.eval()(images[:1]).double().sum())
-    before = held(device)
+    before = now(device)
     for _ in sys.stdin:
         network.train()
         took = {
@@ -148,6 +150,14 @@ def timed(device: torch.device, work: Any) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - begin
+
+
+def now(device: torch.device) -> float:
+    """Bytes that this process holds at this moment."""
+    if device.type == "cuda":
+        return float(torch.cuda.memory_allocated())
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return float(pages * resource.getpagesize())
 
 
 def held(device: torch.device) -> float:
