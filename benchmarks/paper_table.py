@@ -20,7 +20,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from chain import machine
-
 from segtrace.config import load
 from segtrace.files import write_text
 
