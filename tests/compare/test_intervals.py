@@ -1,11 +1,7 @@
 """Intervals: known answers, agreement with SciPy, laws, small samples, and what they cover."""
 
 import math
-import os
-import subprocess
-import sys
 from dataclasses import astuple
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +12,7 @@ from hypothesis import strategies as st
 from segtrace import bootstrap, resampling, samples
 from segtrace.aggregation import Entry, cells_of
 from segtrace.compare import intervals
+from threads import printed_with_one_and_two
 
 LABELS = {0: "mean", 1: "lesion"}
 
@@ -229,14 +226,8 @@ def test_bytes_are_the_same_whatever_the_threads():
         "ends = np.array(astuple(bootstrap.bounds(values)))\n"
         "print(hashlib.sha256(ends.tobytes()).hexdigest())"
     )
-    source, printed = str(Path(bootstrap.__file__).parents[1]), []
-    for threads in ("1", "2"):
-        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        environment = os.environ | dict.fromkeys(names, threads) | {"PYTHONPATH": source}
-        command = [sys.executable, "-c", code]
-        made = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        printed.append(made.stdout)
-    assert printed[0] == printed[1]
+    one, two = printed_with_one_and_two(code)
+    assert one == two
 
 
 # --- small samples, and what intervals cover -----------------------------------------------------------

@@ -1,14 +1,10 @@
 """Paired comparisons: values by hand, laws, and agreement with SciPy, statsmodels and full enumeration."""
 
 import math
-import os
 import statistics
-import subprocess
-import sys
 from dataclasses import astuple, replace
 from fractions import Fraction
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +16,7 @@ from statsmodels.stats.multitest import multipletests
 from segtrace import bootstrap, signs, tables
 from segtrace.aggregation import CaseValue, paired_matrix
 from segtrace.compare import paired
+from threads import printed_with_one_and_two
 
 
 def cells_of(label=1, metric="dice", **methods):
@@ -270,11 +267,5 @@ def test_bytes_are_the_same_whatever_the_threads():
         "columns = np.random.default_rng(0).normal(0.01, 0.1, (300, 40))\n"
         "print(hashlib.sha256(json.dumps(paired.compared(columns, better=[1] * 40)).encode()).hexdigest())"
     )
-    source, printed = str(Path(paired.__file__).parents[2]), []
-    for threads in ("1", "2"):
-        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        environment = os.environ | dict.fromkeys(names, threads) | {"PYTHONPATH": source}
-        command = [sys.executable, "-c", code]
-        made = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        printed.append(made.stdout)
-    assert printed[0] == printed[1]
+    one, two = printed_with_one_and_two(code)
+    assert one == two

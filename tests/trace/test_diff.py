@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from score_rows import KEYS
 from segtrace import cli, files, tables
 from segtrace.aggregation import DISTANCES, METRICS, OVERLAPS
 from segtrace.errors import SegtraceError
@@ -19,18 +20,6 @@ from segtrace.trace import tools
 from segtrace.trace.diff import means, rows, sides, subject
 from segtrace.trace.diff.command import CHANGED
 
-#: What a run is called in the made-up tables.
-KEYS = {
-    "dataset": "toy",
-    "recipe": "r",
-    "protocol": "p",
-    "role": "test",
-    "budget": "smoke",
-    "fold": 0,
-    "checkpoint": "last",
-    "grid": "native",
-    "corruption": "none",
-}
 CASES = [f"c{number:02d}" for number in range(12)]
 RUN = "toy/r/p/{method}/smoke/fold-0_seed-{seed}"
 
