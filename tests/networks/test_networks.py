@@ -9,10 +9,12 @@ from monai.networks.nets.dynunet import DynUNet as MonaiDynUNet
 from monai.networks.nets.swin_unetr import SwinUNETR as MonaiSwinUNETR
 from monai.networks.nets.unetr import UNETR as MonaiUNETR  # noqa: N811
 from monai.networks.nets.vnet import VNet as MonaiVNet
+from torch.nn import functional
 
 from registered_networks import registry
 from segtrace import checkpoint, networks
 from segtrace.errors import SegtraceError
+from segtrace.networks.cotr import sample
 
 torch.set_num_threads(1)  # small tensors: more threads only wait for each other
 
@@ -223,6 +225,18 @@ def test_vnet_and_swin_unetr_are_monais_bit_for_bit():
 def test_defaults_are_the_published_configurations():
     assert count("dynunet", in_channels=1, out_channels=3) == 5_686_771
     assert count("unet", in_channels=3, out_channels=1) == 7_765_985
+
+
+def test_cotr_samples_as_torch_does_at_any_place():
+    grid = torch.randn(2, 3, 4, 5, 6, dtype=torch.float64, requires_grad=True)
+    places = (torch.rand(2, 50, 3, dtype=torch.float64) * 2.6 - 1.3).requires_grad_()  # some lie outside
+    ours = sample(grid, places)
+    theirs = functional.grid_sample(grid, places.view(2, 50, 1, 1, 3), align_corners=False)
+    torch.testing.assert_close(ours, theirs.flatten(2).transpose(1, 2))
+    weights = torch.randn_like(ours)
+    found = torch.autograd.grad((ours * weights).sum(), [grid, places])
+    expected = torch.autograd.grad((theirs.flatten(2).transpose(1, 2) * weights).sum(), [grid, places])
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("dims", [2, 3])

@@ -129,16 +129,39 @@ class DeformableAttention(nn.Module):
             grid = value[:, first : first + count].permute(0, 2, 3, 1).reshape(n * self.heads, deep, *size)
             scale = offsets.new_tensor([2.0 / side for side in reversed(size)])
             at = places.view(1, t, 1, 1, 3) + offsets[:, :, :, level] * scale
-            at = at.permute(0, 2, 1, 3, 4).reshape(n * self.heads, t, self.points, 1, 3)
-            sampled = functional.grid_sample(
-                grid, at.to(grid.dtype), align_corners=False
-            )  # (NH, deep, T, points, 1)
-            share = weights[:, :, :, level].permute(0, 2, 1, 3).reshape(n * self.heads, 1, t, self.points)
-            got = (sampled.squeeze(-1) * share).sum(-1)  # (NH, deep, T)
-            seen = seen + got.view(n, self.heads, deep, t).permute(0, 3, 1, 2)
+            at = at.permute(0, 2, 1, 3, 4).reshape(n * self.heads, t * self.points, 3)
+            sampled = sample(grid, at).view(n * self.heads, t, self.points, deep)
+            share = weights[:, :, :, level].permute(0, 2, 1, 3).reshape(n * self.heads, t, self.points, 1)
+            got = (sampled * share).sum(2)  # (NH, T, deep)
+            seen = seen + got.view(n, self.heads, t, deep).transpose(1, 2)
             first += count
         result: Tensor = self.output(seen.reshape(n, t, c))
         return result
+
+
+def sample(grid: Tensor, places: Tensor) -> Tensor:
+    """Values (B, P, C) of ``grid`` (B, C, D, H, W) at ``places`` (B, P, 3), x, y, z from -1 to 1, linear between voxels.
+
+    ``torch.nn.functional.grid_sample`` with zeros outside and ``align_corners=False``, whose gradient has no
+    deterministic form on a GPU. Rows of the grid are looked up instead, of the eight voxels around each place.
+    """
+    batch, channels, *size = grid.shape
+    rows = grid.flatten(2).transpose(1, 2).reshape(-1, channels)
+    sides = torch.tensor(size[::-1], device=grid.device)  # (W, H, D), as places
+    steps = torch.tensor([1, size[2], size[1] * size[2]], device=grid.device)
+    start = torch.arange(batch, device=grid.device).view(-1, 1) * math.prod(size)
+    at = ((places + 1) * sides - 1) / 2
+    low = at.floor()
+    found = grid.new_zeros(batch, places.shape[1], channels)
+    for corner in itertools.product((0, 1), repeat=3):
+        step = torch.tensor(corner, device=grid.device)
+        voxel = low.detach().long() + step
+        weight = torch.where(step == 1, at - low, 1 - (at - low)).prod(-1)
+        inside = ((voxel >= 0) & (voxel < sides)).all(-1)
+        index = (voxel.clamp(min=0).minimum(sides - 1) * steps).sum(-1) + start
+        value = rows.index_select(0, index.flatten()).view_as(found)
+        found = found + value * (weight * inside).unsqueeze(-1).to(value.dtype)
+    return found
 
 
 def _centres(sizes: Sequence[Sequence[int]], *, like: Tensor) -> Tensor:
@@ -148,7 +171,7 @@ def _centres(sizes: Sequence[Sequence[int]], *, like: Tensor) -> Tensor:
         axes = [(torch.arange(side, device=like.device) + 0.5) / side * 2 - 1 for side in size]
         mesh = torch.meshgrid(*axes, indexing="ij")
         parts.append(torch.stack(mesh[::-1], dim=-1).flatten(0, 2))
-    return torch.cat(parts).to(like.dtype)
+    return torch.cat(parts).to(torch.promote_types(like.dtype, torch.float32))
 
 
 class Layer(nn.Module):
