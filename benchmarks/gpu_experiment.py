@@ -72,14 +72,16 @@ def pack(given: argparse.Namespace) -> None:
     from segtrace.train.command import resolve
 
     given.to.mkdir(parents=True, exist_ok=True)
-    entries, files = [], set()
+    entries: list[dict[str, Any]] = []
+    files, known = set[Path](), set[str]()
     for text in given.experiments:
         name, _, chosen = text.partition(":")
         experiment = load.experiment(name)
         data = load.dataset(experiment.dataset)
         for run in runs.runs_of(name, budget=given.budget, seeds=[int(s) for s in given.seeds.split(",")]):
-            if chosen and run.method not in chosen.split(","):
+            if str(run) in known or (chosen and run.method not in chosen.split(",")):
                 continue
+            known.add(str(run))
             resolved = resolve(run, threads=load.main_config({}).training_threads)
             if given.epochs:
                 resolved["training"]["epochs"] = given.epochs
