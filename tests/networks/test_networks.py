@@ -10,7 +10,7 @@ from monai.networks.nets.swin_unetr import SwinUNETR as MonaiSwinUNETR
 from monai.networks.nets.unetr import UNETR as MonaiUNETR  # noqa: N811
 from monai.networks.nets.vnet import VNet as MonaiVNet
 
-from registered_networks import registry
+from registered_networks import CASES, all_logits, registry
 from segtrace import checkpoint, networks
 from segtrace.errors import SegtraceError
 
@@ -56,10 +56,37 @@ def test_features_have_the_promised_shapes_and_the_same_logits(name, dims, optio
 @registry
 def test_every_parameter_gets_a_gradient(name, dims, options):
     network = make(name, dims, options)
-    network(picture(network, dims)).square().mean().backward()
+    sum(part.square().mean() for part in all_logits(network, picture(network, dims))).backward()
     for key, parameter in network.named_parameters():
         assert parameter.grad is not None, key
         assert torch.isfinite(parameter.grad).all(), key
+
+
+def test_heads_for_training_alone_change_nothing_else():
+    tested = []
+    for name, dims, options in CASES:
+        network = make(name, dims, options).eval()
+        if not getattr(network, "auxiliary_weights", ()):
+            continue
+        x = picture(network, dims)
+        logits, encoder, decoder, auxiliary = network.forward_auxiliary(x)
+        plain = network.forward_features(x)
+        for part, same in zip([logits, *encoder, *decoder], [plain[0], *plain[1], *plain[2]], strict=True):
+            assert torch.equal(part, same), name
+        assert [part.shape for part in auxiliary] == [logits.shape] * len(network.auxiliary_weights), name
+        assert all(not torch.equal(part, logits) for part in auxiliary), name
+        assert network.main_weight > 0, name
+        assert min(network.auxiliary_weights) > 0, name
+        tested.append(name)
+    assert "unet_plus_plus" in tested
+
+
+def test_the_four_heads_of_unet_plus_plus_weigh_the_same():
+    with torch.device("meta"):
+        supervised = networks.create("unet_plus_plus", in_channels=3, out_channels=1, deep_supervision=True)
+        plain = networks.create("unet_plus_plus", in_channels=3, out_channels=1)
+    assert (supervised.main_weight, supervised.auxiliary_weights) == (0.25, (0.25, 0.25, 0.25))
+    assert (plain.main_weight, plain.auxiliary_weights) == (1, ())
 
 
 @registry
@@ -68,7 +95,7 @@ def test_two_equal_seeds_give_equal_bits(name, dims, options):
     outputs = []
     for _ in range(2):
         network = make(name, dims, options)
-        network(picture(network, dims)).mean().backward()
+        sum(part.mean() for part in all_logits(network, picture(network, dims))).backward()
         outputs.append([p.grad for p in network.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*outputs, strict=True))
 
