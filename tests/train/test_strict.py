@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from registered_networks import registry
+from registered_networks import all_logits, registry
 from segtrace import determinism, device, losses, networks
 from segtrace.errors import SegtraceError
 
 # networks that go up bilinearly or trilinearly in every form, and those forms of the U-Net that do
-INTERPOLATING = {"attention_unet3d", "cotr"}
+INTERPOLATING = {"attention_unet3d", "cotr", "unet_plus_plus"}
 INTERPOLATING_VARIANTS = {"bilinear", "nested"}
 
 
@@ -38,7 +38,7 @@ def step_of(name: str, dims: int, options: dict, loss: str, on: str = "cpu") -> 
 
     def step() -> list[Tensor]:
         network.zero_grad(set_to_none=True)
-        losses.create(loss)(network(images), labels).backward()
+        sum(losses.create(loss)(logits, labels) for logits in all_logits(network, images)).backward()
         found = [parameter.grad for parameter in network.parameters()]
         assert all(gradient is not None for gradient in found)
         return found
