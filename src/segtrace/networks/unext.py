@@ -18,8 +18,8 @@ them are drawn as there: linear layers normal (0.02, cut off at 2), convolutions
 bias; the others as PyTorch does.
 
 Different: the program takes three channels whatever it is asked for, here any number; it pads, rolls and crops the groups,
-here each is padded and cut on the side it moves to or from, which gives the same values; its unused options (image size, heads, ratios
-of spatial reduction) are left out.
+here each group is padded on one side and cut on the other, which gives the same values; its unused options (image size,
+heads, ratios of spatial reduction) are left out.
 """
 
 import math
