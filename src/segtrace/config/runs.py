@@ -101,7 +101,7 @@ def preparation_of(data: models.Dataset, recipe: models.Recipe) -> dict[str, Any
     return {
         "reader": data.reader,
         "options": data.options,
-        **recipe.model_dump(mode="json", exclude={"source"}),
+        **recipe.model_dump(mode="json", exclude={"source", "faults"}),
     }
 
 
@@ -123,6 +123,7 @@ def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -
         raise SegtraceError(f"config/methods/{run.method}.yaml: framework_options without a framework")
     training = training_of(run)
     recipe = training_under(training, run.budget)
+    prepared: models.Recipe = load.part(run.dataset, "recipe", data.recipes, run.recipe)
     return {
         "run": str(run),
         "dataset": run.dataset,
@@ -138,7 +139,7 @@ def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -
         "network": {
             "name": method.network,
             "options": method.options,
-            "in_channels": len(data.channels),
+            "in_channels": prepared.channel_count(len(data.channels)),
             "out_channels": len(data.labels) + 1,
             "spatial_dims": data.dimensions,
         },
@@ -148,7 +149,7 @@ def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -
         # Where a recipe comes from is no part of what it does: a note costs no training.
         "training": recipe.model_dump(exclude={"source", "notes", "threads"}),
         "prepared": str(layout.prepared(run.dataset, run.recipe)),
-        "preparation": preparation_of(data, load.part(run.dataset, "recipe", data.recipes, run.recipe)),
+        "preparation": preparation_of(data, prepared),
     }
 
 
