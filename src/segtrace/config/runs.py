@@ -105,6 +105,26 @@ def preparation_of(data: models.Dataset, recipe: models.Recipe) -> dict[str, Any
     }
 
 
+def network_of(
+    data: models.Dataset, method: models.Method, training: models.Training, *, channels: int | None = None
+) -> dict[str, Any]:
+    """The network of a run as plain JSON; its loss decides whether the background has a logit.
+
+    ``channels`` are those of a prepared image, by default the data set's.
+    """
+    from segtrace import losses
+
+    background = losses.has_background(training.loss)
+    return {
+        "name": method.network,
+        "options": method.options,
+        "in_channels": channels or len(data.channels),
+        "out_channels": len(data.labels) + background,
+        "background": background,
+        "spatial_dims": data.dimensions,
+    }
+
+
 def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -> dict[str, Any]:
     """A run as plain JSON: everything that decides its outcome but data, code and environment.
 
@@ -136,13 +156,7 @@ def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -
         "threads": recipe.threads or threads,
         "determinism": determinism,
         "labels": {str(value): name for value, name in data.labels.items()},
-        "network": {
-            "name": method.network,
-            "options": method.options,
-            "in_channels": prepared.channel_count(len(data.channels)),
-            "out_channels": len(data.labels) + 1,
-            "spatial_dims": data.dimensions,
-        },
+        "network": network_of(data, method, recipe, channels=prepared.channel_count(len(data.channels))),
         "framework": method.framework,
         "framework_options": method.framework_options,
         "training_name": training,
