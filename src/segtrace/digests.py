@@ -185,7 +185,9 @@ def prepared_case(row_digest: str, *, recipe: Mapping[str, Any], code: str) -> s
     """Digest of what a prepared case is made from: its indexed bytes, the recipe (as JSON; where it comes
     from is no part of what it does), and ``code``, the code digest of ``prepare`` with the data set's reader.
     """
-    return digest([row_digest, {key: value for key, value in recipe.items() if key != "source"}, code])
+    return digest(
+        [row_digest, {key: value for key, value in recipe.items() if key not in ("source", "faults")}, code]
+    )
 
 
 def environment_digest(lock: Path = LOCK) -> str:

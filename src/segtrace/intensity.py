@@ -5,23 +5,40 @@ from typing import Any
 
 import numpy as np
 
+from segtrace.errors import SegtraceError
+
 
 def apply(image: np.ndarray, steps: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """Apply intensity steps to each channel of ``image``, (C, D, H, W) or (C, H, W), on its own.
 
-    A step is a :class:`segtrace.config.models.Intensity` as a mapping. Statistics are taken in double
-    precision. A channel without contrast becomes zeros: nothing is ever divided by zero. Returns
-    float32 and what each step measured, by channel.
+    A step is a :class:`segtrace.config.models.Intensity` as a mapping; of ``minmax`` with ``together`` the channels
+    share their ends. Statistics are taken in double precision. A channel without contrast becomes zeros: nothing
+    is ever divided by zero. Returns float32 and what each step measured, by channel.
     """
-    result = np.empty(image.shape, np.float32)
-    notes: list[dict[str, Any]] = [{"kind": step["kind"], "channels": []} for step in steps]
-    for number, channel in enumerate(image):
-        values = channel.astype(np.float32)
-        for step, note in zip(steps, notes, strict=True):
-            values, measured = _KINDS[step["kind"]](values, step)
-            note["channels"].append(measured)
-        result[number] = values
+    result = image.astype(np.float32)
+    notes: list[dict[str, Any]] = []
+    for step in steps:
+        measured = []
+        for number, one in enumerate(_of_channels(step, result)):
+            result[number], found = _KINDS[step["kind"]](result[number], one)
+            measured.append(found)
+        notes.append({"kind": step["kind"], "channels": measured})
     return result, notes
+
+
+def _of_channels(step: Mapping[str, Any], image: np.ndarray) -> list[Mapping[str, Any]]:
+    """The step for each channel: with its own mean and deviation, or with the ends that all channels share."""
+    shared = {"ends": (float(image.min()), float(image.max()))} if step.get("together") else {}
+    given = {key: step[key] for key in ("mean", "deviation") if step.get(key)}
+    for key, values in given.items():
+        if len(values) not in (1, len(image)):
+            raise SegtraceError(
+                f"the intensity step {step['kind']} has {len(values)} values of {key}, the image {len(image)} channels"
+            )
+    return [
+        {**step, **shared, **{key: values[number % len(values)] for key, values in given.items()}}
+        for number in range(len(image))
+    ]
 
 
 def _window(values: np.ndarray, step: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, float]]:
@@ -34,8 +51,8 @@ def _window(values: np.ndarray, step: Mapping[str, Any]) -> tuple[np.ndarray, di
 
 
 def _minmax(values: np.ndarray, step: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, float]]:
-    """Scale the smallest value to 0 and the largest to 1."""
-    low, high = float(values.min()), float(values.max())
+    """Scale the smallest value to 0 and the largest to 1, or the ``ends`` that all channels share."""
+    low, high = step.get("ends") or (float(values.min()), float(values.max()))
     measured = {"minimum": low, "maximum": high}
     if high <= low:
         return np.zeros_like(values), measured
@@ -58,4 +75,11 @@ def _zscore(values: np.ndarray, step: Mapping[str, Any]) -> tuple[np.ndarray, di
     return result, {"mean": mean, "deviation": deviation}
 
 
-_KINDS = {"window": _window, "minmax": _minmax, "zscore": _zscore}
+def _standardise(values: np.ndarray, step: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, float]]:
+    """Subtract the given mean and divide by the given deviation."""
+    mean, deviation = float(step["mean"]), float(step["deviation"])
+    scaled = ((values.astype(np.float64) - mean) / deviation).astype(np.float32)
+    return scaled, {"mean": mean, "deviation": deviation}
+
+
+_KINDS = {"window": _window, "minmax": _minmax, "zscore": _zscore, "standardise": _standardise}

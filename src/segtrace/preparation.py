@@ -34,7 +34,7 @@ def prepare_arrays(
 ) -> Prepared:
     """Prepare one case; ``recipe`` is a :class:`segtrace.config.models.Recipe` as a mapping.
 
-    Order: orientation, resampling (image and label onto one grid), intensity. The image comes out
+    Order: orientation, resampling (image and label onto one grid), channels, intensity. The image comes out
     float32 (C, D, H, W) or (C, H, W), the label uint8 without the channel axis. Where the recipe changes
     no spacing and no size, no voxel is interpolated. Raises :class:`SegtraceError` for an image with
     values that are not finite, and where image and label lie on different grids.
@@ -55,6 +55,8 @@ def prepare_arrays(
     if not np.isfinite(array).all():
         bad = int(array.size - np.isfinite(array).sum())
         raise SegtraceError(f"the image has {bad} values that are not finite")
+    if recipe.get("channels") is not None:
+        array = array[list(recipe["channels"])]
     array, notes = intensity.apply(array, recipe["intensity"])
     mask, before, after = None, {}, {}
     if label is not None:

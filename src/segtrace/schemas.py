@@ -240,6 +240,10 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
             "protocol": _text(_NAME),
             "published": _text(pa.Check.isin(["yes", "no"])),  # whether the protocol is
             "leaks": _whole(),  # subjects and duplicates that lie on two sides, in the folds used
+            "recipe": _text(_NAME),  # by which images became arrays
+            "input": _text(
+                pa.Check.isin(["clean", "as_published"])
+            ),  # as_published: with faults of the original
         },
         strict=True,
         unique=["method", "label", "metric"],

@@ -35,6 +35,7 @@ def summary_of(rows, methods=("a", "b"), labels=None):
         methods=methods,
         labels=labels or {1: "lesion"},
         split={"protocol": "p", "published": "no", "leaks": 0},
+        recipe=("r", "clean"),
     )
     return {(r["method"], r["label"], r["metric"]): r for r in rows}
 
@@ -277,6 +278,7 @@ def test_command_writes_checked_tables(project, capsys):
         "shared": 1,
     }
     assert set(zip(summary.protocol, summary.published, summary.leaks, strict=True)) == {("p", "yes", 2)}
+    assert set(zip(summary.recipe, summary.input, strict=True)) == {("r", "clean")}
     assert len(metrics["scores_sha256"][str(scores_path("a"))]) == 64
     record = json.loads((layout.results("toy") / "summary.csv.prov.json").read_text())
     assert record["phase"] == "compare"

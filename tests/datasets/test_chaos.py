@@ -15,7 +15,8 @@ from miniatures import chaos_ct as miniature
 from miniatures import picture
 from raw_folders import MIRROR, needs_mirror
 from segtrace import images
-from segtrace.datasets import Case, _chaos, chaos_ct, chaos_mr
+from segtrace.config import load
+from segtrace.datasets import Case, _chaos, chaos_ct, chaos_ct_slices, chaos_mr
 from segtrace.errors import SegtraceError
 from segtrace.index import build
 
@@ -206,6 +207,66 @@ def test_slices_of_two_sizes_are_an_error(root: Path) -> None:
         SegtraceError, match=r"i0006,0000b.dcm: rows and columns 10, 16, those of i0000,0000b.dcm are 14, 16"
     ):
         chaos_ct.read_label(root, case, {})
+
+
+def test_slices_are_the_planes_of_their_volume(root: Path) -> None:
+    volumes = {case.subject: case for case in chaos_ct.cases(root, {})}
+    seen: dict[str, int] = {}
+    for case in chaos_ct_slices.cases(root, {}):
+        place = seen.setdefault(case.subject, 0)
+        seen[case.subject] += 1
+        assert case.case == f"{volumes[case.subject].case}_{place:03d}"
+        image = chaos_ct_slices.read_image(root, case, {})
+        label, notes = chaos_ct_slices.read_label(root, case, {})
+        whole = sitk.GetArrayFromImage(chaos_ct.read_image(root, volumes[case.subject], {}))
+        assert np.array_equal(sitk.GetArrayFromImage(image), whole[place])
+        assert (image.GetDimension(), image.GetSpacing(), notes) == (2, (0.75, 0.75), [])
+        liver = sitk.GetArrayFromImage(label)
+        assert np.count_nonzero(liver) == (36 if 2 <= place < 7 else 0)
+        assert not liver.any() or sitk.GetArrayFromImage(image)[liver > 0].mean() > 100
+    assert seen == {subject: len(case.images) for subject, case in volumes.items()}
+
+
+def test_a_slice_whose_mask_lies_on_no_liver_is_refused(root: Path) -> None:
+    case = chaos_ct_slices.cases(root, {})[0]
+    fat = np.full((60, 60), 900, np.uint16)  # -100 HU
+    (root / case.images[0]).write_bytes(
+        dicom(fat, position=(0, 0, 0), spacing_mm=(0.75, 0.75), intercept=-1000.0)
+    )
+    mask = np.zeros((60, 60), np.uint8)
+    for rows, refused in ((49, False), (50, True)):  # 2940 and 3000 pixels
+        mask[:rows] = 255
+        (root / case.labels[0]).write_bytes(picture(mask, "PNG"))
+        if refused:
+            with pytest.raises(
+                SegtraceError, match=r"mean inside the liver mask is -100.0 HU, expected 50 to 200"
+            ):
+                chaos_ct_slices.read_label(root, case, {})
+        else:
+            chaos_ct_slices.read_label(root, case, {})
+    mask[0] = 100
+    (root / case.labels[0]).write_bytes(picture(mask, "PNG"))
+    with pytest.raises(SegtraceError, match=r"grey levels \[0, 100, 255\]; expected black and one other"):
+        chaos_ct_slices.read_label(root, case, {})
+
+
+@needs_mirror
+@pytest.mark.mirror
+def test_chaos_archive_slice_by_slice(tmp_path: Path) -> None:
+    with zipfile.ZipFile(MIRROR / miniature.ARCHIVE) as archive:
+        archive.extractall(tmp_path)
+    found = chaos_ct_slices.cases(tmp_path, {})
+    pixels = [
+        int(sitk.GetArrayViewFromImage(chaos_ct_slices.read_label(tmp_path, case, {})[0]).sum())
+        for case in found
+    ]
+    empty = pixels.count(0)
+    shares = [count / 512**2 for count in pixels if count]
+    print(f"{len(found)} slices, {empty} without liver, mean share of liver {sum(shares) / len(shares):.3f}")
+    gate = load.dataset("chaos_ct_slices").gate
+    assert len(found) == 78
+    assert gate.empty_masks[0] <= empty / len(found) <= gate.empty_masks[1]
+    assert gate.foreground[1][0] <= sum(shares) / len(shares) <= gate.foreground[1][1]
 
 
 @needs_mirror

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from segtrace import intensity
+from segtrace.errors import SegtraceError
 
 WINDOW = {"kind": "window", "low": -100.0, "high": 300.0}
 MINMAX = {"kind": "minmax"}
@@ -62,3 +63,32 @@ def test_always_finite_and_the_input_untouched(image, steps):
     assert found.shape == image.shape
     assert np.isfinite(found).all()
     assert np.array_equal(image, before)
+
+
+def test_given_means_and_deviations_one_each_or_one_a_channel():
+    image = np.array([[[10.0, 20.0]], [[30.0, 40.0]]], np.float32)
+    one_each, notes = intensity.apply(image, [{"kind": "standardise", "mean": [10], "deviation": [5]}])
+    assert one_each.tolist() == [[[0.0, 2.0]], [[4.0, 6.0]]]
+    assert notes == [{"kind": "standardise", "channels": [{"mean": 10.0, "deviation": 5.0}] * 2}]
+    own, _ = intensity.apply(image, [{"kind": "standardise", "mean": [10, 30], "deviation": [5, 10]}])
+    assert own.tolist() == [[[0.0, 2.0]], [[0.0, 1.0]]]
+    with pytest.raises(SegtraceError, match="3 values of mean, the image 2 channels"):
+        intensity.apply(image, [{"kind": "standardise", "mean": [1, 2, 3], "deviation": [1]}])
+
+
+def test_channels_scaled_together_share_their_ends():
+    image = np.array([[[0.0, 10.0]], [[20.0, 40.0]]], np.float32)
+    assert intensity.apply(image, [MINMAX | {"together": True}])[0].tolist() == [[[0.0, 0.25]], [[0.5, 1.0]]]
+
+
+def test_scaling_to_256_levels_together_undoes_a_given_mean_and_deviation():
+    """VM-UNet and MALUNet: the data set's mean and deviation of all pixels have no effect on the input."""
+    image = np.array([[[12.0, 99.0]], [[180.0, 255.0]]], np.float32)
+    levels = {"kind": "standardise", "mean": [0], "deviation": [1 / 255]}
+    steps = [MINMAX | {"together": True}, levels]
+    plain, _ = intensity.apply(image, steps)
+    shifted, _ = intensity.apply(
+        image, [{"kind": "standardise", "mean": [157.6], "deviation": [30.7]}, *steps]
+    )
+    assert plain.max() == 255.0
+    assert np.allclose(plain, shifted, atol=1e-3)

@@ -1,5 +1,6 @@
 """Splits of whole clusters: kept together, balanced, hardly moved by new cases; leaks found."""
 
+import hashlib
 import itertools
 import math
 from collections import Counter
@@ -279,3 +280,38 @@ def test_two_kept_cases_that_turn_out_to_be_one_subject_are_a_leak():
     assert roles(split)[one] == "train"
     assert roles(split)[other] == "test"
     assert clusters.leaks(rows, split) == {0: [f"fold 0: subject same lies in train: {one}; test: {other}"]}
+
+
+def test_a_subset_is_of_the_least_hashes_whatever_else_is_asked_for():
+    """Hashes by hand: the first 13 hexadecimal digits of the SHA-256 of 'subset/NAME'."""
+
+    def digits(name: str) -> str:
+        return hashlib.sha256(f"subset/{name}".encode()).hexdigest()[:13]
+
+    rows = many(50)
+    wanted = sorted(sorted((entry["case"] for entry in rows), key=digits)[:12])
+    for protocol in (grouped(subset=12), grouped(subset=12, seed=5), k_fold(subset=12)):
+        assert sorted(roles(assign(rows, protocol))) == wanted
+        assert assign(rows[::-1], protocol) == assign(rows, protocol)
+    assert grouped(subset=12).words.endswith(
+        "; 12 of the cases only, those whose names have the least hashes"
+    )
+
+
+def test_a_case_more_displaces_at_most_one_of_a_subset():
+    before = set(roles(assign(many(50), grouped(subset=20))))
+    after = set(roles(assign([*many(50), row("a_new_one")], grouped(subset=20))))
+    assert len(before - after) <= 1
+
+
+def test_a_subset_larger_than_the_data_set_is_refused():
+    with pytest.raises(SegtraceError, match="here: 50 cases, the protocol takes a subset of 51"):
+        assign(many(50), grouped(subset=51))
+
+
+def test_five_folds_of_a_subset_test_each_of_its_cases_once():
+    split = assign(many(300), k_fold(subset=120, folds=5, validation_fraction=0.0))
+    tested = [entry["case"] for entry in split if entry["role"] == "test"]
+    assert len(tested) == len(set(tested)) == 120
+    assert {len(cases_of(split, "test", fold)) for fold in range(5)} == {24}
+    assert not cases_of(split, "val")

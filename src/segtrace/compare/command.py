@@ -54,6 +54,7 @@ def _compare(name: str, config: "Config") -> None:
             methods=experiment.methods,
             labels=labels,
             split=split,
+            recipe=(experiment.recipe, load.dataset(experiment.dataset).recipes[experiment.recipe].input),
             cells=cells,
         )
         bounds = intervals.rows(cells, values, labels=names)

@@ -173,7 +173,7 @@ def _reasons(
     if not protocol.published:
         reasons.append(f"protocol {experiment.protocol} is not a published one")
     expected = None if data.published_cases is None else data.published_cases - len(data.exclude)
-    whole = not (protocol.groups or protocol.sides or protocol.roles)
+    whole = not (protocol.groups or protocol.sides or protocol.roles or protocol.subset)
     other = sorted({count for count in split_cases if count != expected}) if expected and whole else []
     if other:
         shown = " and ".join(map(str, other))

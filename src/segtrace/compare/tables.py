@@ -111,12 +111,14 @@ def summarise(
     methods: Sequence[str],
     labels: Mapping[int, str],
     split: Mapping[str, Any],
+    recipe: tuple[str, str],
     cells: Mapping[Cell, Sequence[CaseValue]] | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of the ``summary`` table: every method × label (0 is the mean of the others) × metric.
 
     ``scores`` is a ``per_case`` table; ``labels`` maps labels and regions to names; ``split`` is from
-    :func:`read_split`; ``cells`` are the scores' values, where they are known already.
+    :func:`read_split`; ``recipe`` is the name of the recipe of preparation and what kind of input it makes,
+    ``clean`` or ``as_published``; ``cells`` are the scores' values, where they are known already.
     A metric without any value (millimetres of images without a physical scale) has a row with no numbers.
     """
     records = cast("list[dict[str, Any]]", scores.to_dict("records"))
@@ -138,6 +140,8 @@ def summarise(
             "seeds": int(runs[method]["seed"]),
             "folds": int(runs[method]["fold"]),
             **{key: split[key] for key in ("protocol", "published", "leaks")},
+            "recipe": recipe[0],
+            "input": recipe[1],
         }
         for (method, label, metric), values in cells.items()
     ]

@@ -12,6 +12,7 @@ from pydantic import (
 
 from segtrace import regions as numbering
 from segtrace.config.protocol_models import Protocol
+from segtrace.config.recipe_models import Recipe
 from segtrace.config.types import Fraction, Model, Range, WholeRange
 
 
@@ -25,47 +26,6 @@ class Source(Model):
     md5: str | None = None
     manual: str | None = None
     """For data behind a registration: what to fetch, where, and where to put it."""
-
-
-class Intensity(Model):
-    """One step of an intensity recipe, applied to each channel of a case."""
-
-    kind: Literal["window", "minmax", "zscore"]
-    low: float | None = None
-    high: float | None = None
-    """``window``: clip to [low, high], then scale to [0, 1]."""
-    nonzero: bool = False
-    """``zscore``: mean and deviation over non-zero voxels; zeros stay zero."""
-
-    @model_validator(mode="after")
-    def _window_has_ends(self) -> "Intensity":
-        if self.kind == "window" and (self.low is None or self.high is None or self.low >= self.high):
-            raise ValueError(f"a window needs low < high, got low {self.low} and high {self.high}")
-        return self
-
-
-class Recipe(Model):
-    """How a data set's cases become arrays."""
-
-    source: str = ""
-    orientation: str | None = None
-    """Axis code such as RAS for volumes; none for images."""
-    spacing_mm: list[PositiveFloat] | None = None
-    """Target spacing in (x, y, z) or (x, y); none keeps each case's own."""
-    size: list[PositiveInt] | None = None
-    """Target size in (x, y[, z]) voxels; the field of view is kept, so spacing follows."""
-    image_interpolation: Literal["linear", "bspline"] = "linear"
-    antialias: bool = False
-    """Smooth an image along axes that become more than 1.5 times coarser; most published pipelines do not."""
-    label_interpolation: Literal["nearest", "vote"] = "nearest"
-    """``nearest``, or ``vote``: each label's mask resampled linearly, the largest wins."""
-    intensity: list[Intensity] = []
-
-    @model_validator(mode="after")
-    def _one_target(self) -> "Recipe":
-        if self.spacing_mm is not None and self.size is not None:
-            raise ValueError("give spacing_mm or size, not both")
-        return self
 
 
 class Gate(Model):
@@ -255,6 +215,17 @@ class Dataset(Model):
                 f"nsd_tolerance is given for labels {sorted(self.nsd_tolerance)}; "
                 f"the data set has {sorted(self.labels)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _recipes_take_channels_that_there_are(self) -> "Dataset":
+        problems = [
+            fault
+            for name, recipe in self.recipes.items()
+            for fault in recipe.problems(name, len(self.channels))
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     @model_validator(mode="after")

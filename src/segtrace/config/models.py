@@ -12,13 +12,13 @@ from pydantic import (
 
 from segtrace.config.data_models import Dataset as Dataset
 from segtrace.config.data_models import Gate as Gate
-from segtrace.config.data_models import Intensity as Intensity
-from segtrace.config.data_models import Recipe as Recipe
 from segtrace.config.data_models import Source as Source
 from segtrace.config.protocol_models import Protocol as Protocol
 from segtrace.config.published_models import Claim as Claim
 from segtrace.config.published_models import Paper as Paper
 from segtrace.config.published_models import Published as Published
+from segtrace.config.recipe_models import Intensity as Intensity
+from segtrace.config.recipe_models import Recipe as Recipe
 from segtrace.config.training_models import Augmentation as Augmentation
 from segtrace.config.training_models import Crop as Crop
 from segtrace.config.training_models import Inference as Inference

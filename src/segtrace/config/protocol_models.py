@@ -51,6 +51,8 @@ class Protocol(Model):
     """Use only cases whose ``group`` is one of these (for example benign and malignant)."""
     sides: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)] | None = None
     """Use only cases that their owner put on one of these sides. ``side_folds``: fold k holds out the k-th."""
+    subset: PositiveInt | None = None
+    """Use only so many of these cases: those whose names have the least hashes."""
     roles: dict[str, Role] = {}
     """``official``: side of the owner → role. Cases of other sides are left out."""
     train_cases: PositiveInt | None = None
@@ -82,7 +84,9 @@ class Protocol(Model):
         missing = [key for key in needed if key not in given or getattr(self, key) is None]
         if missing:
             raise ValueError(f"a protocol of kind {self.kind} needs {', '.join(missing)}")
-        unused = sorted(given - {"kind", "source", "published", "groups", "sides", *needed, *possible})
+        unused = sorted(
+            given - {"kind", "source", "published", "groups", "sides", "subset", *needed, *possible}
+        )
         if unused:
             raise ValueError(f"a protocol of kind {self.kind} has no use for {', '.join(unused)}")
         if self.kind == "plain_random" and (self.test_fraction is None) == (self.test_cases is None):
@@ -169,4 +173,6 @@ class Protocol(Model):
         found = f"; groups {', '.join(self.groups)} only" if self.groups else ""
         if self.sides and self.kind != "side_folds":
             found += f"; cases of {', '.join(self.sides)} only"
+        if self.subset:
+            found += f"; {self.subset} of the cases only, those whose names have the least hashes"
         return found

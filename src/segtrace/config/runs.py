@@ -101,19 +101,24 @@ def preparation_of(data: models.Dataset, recipe: models.Recipe) -> dict[str, Any
     return {
         "reader": data.reader,
         "options": data.options,
-        **recipe.model_dump(mode="json", exclude={"source"}),
+        **recipe.model_dump(mode="json", exclude={"source", "faults"}),
     }
 
 
-def network_of(data: models.Dataset, method: models.Method, training: models.Training) -> dict[str, Any]:
-    """The network of a run as plain JSON; its loss decides whether the background has a logit."""
+def network_of(
+    data: models.Dataset, method: models.Method, training: models.Training, *, channels: int | None = None
+) -> dict[str, Any]:
+    """The network of a run as plain JSON; its loss decides whether the background has a logit.
+
+    ``channels`` are those of a prepared image, by default the data set's.
+    """
     from segtrace import losses
 
     background = losses.has_background(training.loss)
     return {
         "name": method.network,
         "options": method.options,
-        "in_channels": len(data.channels),
+        "in_channels": channels or len(data.channels),
         "out_channels": len(data.labels) + background,
         "background": background,
         "spatial_dims": data.dimensions,
@@ -138,6 +143,7 @@ def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -
         raise SegtraceError(f"config/methods/{run.method}.yaml: framework_options without a framework")
     training = training_of(run)
     recipe = training_under(training, run.budget)
+    prepared: models.Recipe = load.part(run.dataset, "recipe", data.recipes, run.recipe)
     return {
         "run": str(run),
         "dataset": run.dataset,
@@ -150,14 +156,14 @@ def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -
         "threads": recipe.threads or threads,
         "determinism": determinism,
         "labels": {str(value): name for value, name in data.labels.items()},
-        "network": network_of(data, method, recipe),
+        "network": network_of(data, method, recipe, channels=prepared.channel_count(len(data.channels))),
         "framework": method.framework,
         "framework_options": method.framework_options,
         "training_name": training,
         # Where a recipe comes from is no part of what it does: a note costs no training.
         "training": recipe.model_dump(exclude={"source", "notes", "threads"}),
         "prepared": str(layout.prepared(run.dataset, run.recipe)),
-        "preparation": preparation_of(data, load.part(run.dataset, "recipe", data.recipes, run.recipe)),
+        "preparation": preparation_of(data, prepared),
     }
 
 

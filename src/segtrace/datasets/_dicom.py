@@ -92,6 +92,17 @@ def read_slices(paths: Sequence[Path], *, order: Literal["given", "position"]) -
     return images.from_array(_stacked([one.values for one in slices]), grid)
 
 
+def read_slice(path: Path) -> sitk.Image:
+    """One single-frame grey DICOM file as a picture, rescaled, with the distances of its pixels and no place.
+
+    Raises :class:`SegtraceError` as :func:`read_slices` does for a file.
+    """
+    one = _read(path)
+    height, width = one.values.shape
+    grid = Grid((width, height), one.spacing_mm, (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+    return images.from_array(one.values, grid)
+
+
 def _stacked(planes: Sequence[np.ndarray]) -> np.ndarray:
     """Planes (H, W) as (D, H, W): int16 if all of them are, else float32."""
     return np.stack(planes, dtype=np.result_type(*planes), casting="safe")

@@ -58,7 +58,7 @@ def settings_of(trained: Sequence[Trained], *, mirror: Sequence[int] | None = No
     recipe: models.Recipe = load.part(run["dataset"], "recipe", data.recipes, run["recipe"])
     spec, labels = run["network"], {str(value): name for value, name in data.labels.items()}
     pairs: dict[str, tuple[Any, Any]] = {
-        "channels": (len(data.channels), spec["in_channels"]),
+        "channels": (recipe.channel_count(len(data.channels)), spec["in_channels"]),
         "dimensions": (data.dimensions, spec["spatial_dims"]),
         "labels": (labels, run["labels"]),
     }
@@ -112,7 +112,7 @@ def _about(settings: Settings) -> dict[str, Any]:
             {"run": one.run["run"], "checkpoint": one.checkpoint, "weights_sha256": one.sha256}
             for one in settings.trained
         ],
-        "recipe": {key: value for key, value in settings.recipe.items() if key != "source"},
+        "recipe": {key: value for key, value in settings.recipe.items() if key not in ("source", "faults")},
         "options": dict(settings.data.options),
         "labels": settings.run["labels"],
         "inference": dict(settings.inference),

@@ -34,6 +34,8 @@ def context(subject: Subject, results: Results) -> str:
         f"{subject.dataset.title}; protocol {split['protocol']}"
         f"{' (published)' if split['published'] == 'yes' else ''}: {split['words']}; "
         f"{split['leaks'] or 'no'} {'leak' if split['leaks'] == 1 else 'leaks'}. "
+        f"{'Input as published, with its faults, by' if subject.recipe.faults else 'Input by'} the recipe "
+        f"{subject.experiment.recipe}. "
         f"Budget {subject.budget_name} ({trained}), {_listed('seed', subject.seeds)}, {_listed('fold', subject.folds)}. "
         f"{counted} {variant.role} {'case' if counted == 1 else 'cases'}, {variant.grid} grid, "
         f"{variant.checkpoint.replace('_', ' ')} checkpoint."

@@ -87,12 +87,17 @@ def preparation(subject: Subject) -> Paragraph:
             f"Images were resampled by {_INTERPOLATION[recipe.image_interpolation]}{smoothed}, "
             f"labels by {_LABELS[recipe.label_interpolation]}"
         )
+    if recipe.channels is not None:
+        names = [subject.dataset.channels[number] for number in recipe.channels]
+        sentences.append(f"The network's channels were, in this order: {listed(names)}")
     scaled = [_intensity(step) for step in recipe.intensity]
     sentences.append(
         f"Each channel of each image was {listed(scaled)}" if scaled else "Intensities were left as they are"
     )
     if recipe.source:
         sentences.append(f"This recipe ({subject.experiment.recipe}) follows: {recipe.source}")
+    if recipe.faults:
+        sentences.append(f"It keeps what is wrong there: {'; '.join(recipe.faults)}")
     return Paragraph("Preparation", [sentence(text) for text in sentences])
 
 
@@ -100,12 +105,20 @@ def _times(values: Sequence[float]) -> str:
     return " × ".join(f"{value:g}" for value in values)
 
 
+def _each(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
 def _intensity(step: models.Intensity) -> str:
     match step.kind:
         case "window":
             return f"clipped to [{step.low:g}, {step.high:g}] and scaled to [0, 1]"
         case "minmax":
-            return "scaled to [0, 1] by its least and greatest value"
+            whose = "the image's" if step.together else "its"
+            return f"scaled to [0, 1] by {whose} least and greatest value"
+        case "standardise":
+            means, deviations = (_each(values or []) for values in (step.mean, step.deviation))
+            return f"shifted by a mean of {means} and divided by a deviation of {deviations}"
     over = " over its non-zero voxels, zeros staying zero" if step.nonzero else ""
     return f"shifted and scaled to mean 0 and standard deviation 1{over}"
 

@@ -11,12 +11,17 @@ from typing import Any
 
 from segtrace.config.models import Protocol
 from segtrace.errors import SegtraceError, raise_all
+from segtrace.split import draws
 from segtrace.split.clusters import ROLES, clusters
 from segtrace.split.kinds import KINDS, Task
 
 
 def choose(rows: Sequence[Mapping[str, Any]], protocol: Protocol, *, where: str) -> list[Mapping[str, Any]]:
-    """The rows of the groups and sides that the protocol is about, sorted by case."""
+    """The rows of the groups and sides that the protocol is about, and of its subset, sorted by case.
+
+    A subset of n is the first n of :func:`segtrace.split.draws.ranked` by ``subset``: the same cases whatever the
+    order of the rows, and whatever else the protocol asks for. Raises :class:`SegtraceError` where there are fewer.
+    """
     wanted = {"group": protocol.groups, "side": protocol.sides or (list(protocol.roles) or None)}
     for column, names in wanted.items():
         if names is None:
@@ -31,6 +36,14 @@ def choose(rows: Sequence[Mapping[str, Any]], protocol: Protocol, *, where: str)
         rows = [row for row in rows if row[column] in names]
     if not rows:
         raise SegtraceError(f"{where}: there are no cases to split")
+    if protocol.subset is not None:
+        if len(rows) < protocol.subset:
+            raise SegtraceError(
+                f"{where}: {len(rows)} cases, the protocol takes a subset of {protocol.subset}; get the missing cases, "
+                "or give a smaller subset"
+            )
+        wanted_cases = set(draws.ranked((row["case"] for row in rows), "subset")[: protocol.subset])
+        rows = [row for row in rows if row["case"] in wanted_cases]
     return sorted(rows, key=lambda row: row["case"])
 
 

@@ -275,7 +275,7 @@ def configuration(job: Job, config: models.Config) -> Any:
             return _keys(job.name, INDEXED)
         case "prepare":
             recipe: models.Recipe = load.part(parts[0], "recipe", load.dataset(parts[0]).recipes, parts[1])
-            shown = recipe.model_dump(mode="json", exclude={"source"})
+            shown = recipe.model_dump(mode="json", exclude={"source", "faults"})
             return {"recipe": shown, **_keys(parts[0], ("options", "labels"))}
         case "validate":
             return _keys(parts[0], ("gate", "labels", "batches"))

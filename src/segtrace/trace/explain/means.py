@@ -42,7 +42,7 @@ def summary(subject: Subject, facts: Facts, begun: Start) -> None:
     """Rows of an experiment's summary, or one cell."""
     made = arithmetic.experiment_cells(subject.job.name, facts)
     told, gate = _told(subject.job.name, facts)
-    of_split = {column: told[column] for column in _OF_SPLIT if told}
+    of_split = {column: told[column] for column in _OF_SPLIT if told} | _input(subject.job.name)
     need(begun.needs, jobs.of_file(gate), (), "")
     for number, row in subject.lines:
         key, again = _key(row), made.cells.get(_key(row), {})
@@ -60,6 +60,9 @@ def summary(subject: Subject, facts: Facts, begun: Start) -> None:
         begun.how.append(f"{len(subject.lines)} rows, one a method, label and metric: statistics over cases")
     elif key in made.cells:
         column, name = subject.column or "mean", row["label_name"]
+        if column in ("recipe", "input"):
+            begun.how.append("copied from the configuration: the recipe by which images became arrays")
+            return
         if column in _OF_SPLIT:
             begun.how.append(_COPIED.format(gate))
             return
@@ -136,6 +139,12 @@ def _split(begun: Start, facts: Facts, experiment: str, *, table: Any, path: tup
     for row in facts.rows(layout.split(*jobs.of_file(gate).name.split("/"))):
         need(begun.needs, jobs.of_file(gate), (row["case"],), row["fold"])
     begun.how.append(_COPIED.format(gate))
+
+
+def _input(experiment: str) -> dict[str, str]:
+    """What an experiment's tables should say of the recipe of its input."""
+    made = load.experiment(experiment)
+    return {"recipe": made.recipe, "input": load.dataset(made.dataset).recipes[made.recipe].input}
 
 
 def _told(experiment: str, facts: Facts) -> tuple[dict[str, Any], Path]:
