@@ -303,6 +303,18 @@ SCHEMAS["aggregates"] = pa.DataFrameSchema(
     strict=True,
     unique=["method", "label", "metric", "aggregation"],
 )
+#: One row a mean over the cases of one published class; none where the cases are not of several.
+SCHEMAS["subgroups"] = pa.DataFrameSchema(
+    _CELL
+    | {
+        "subgroup": _text(),
+        **{name: SCHEMAS["summary"].columns[name] for name in ("cases", "undefined", "as_worst", "missing")},
+        **{name: SCHEMAS["summary"].columns[name] for name in ("mean", "sd", "low", "high")},
+        "note": _text(empty=True),
+    },
+    strict=True,
+    unique=["method", "label", "metric", "subgroup"],
+)
 #: One row a pair of methods, label and metric; differences are first − second.
 SCHEMAS["tests"] = pa.DataFrameSchema(
     {

@@ -38,6 +38,7 @@ _MADE_BY = {
     "ranks": "compare",
     "published": "compare",
     "missing": "compare",
+    "subgroups": "compare",
     "histories": "compare",
 }
 

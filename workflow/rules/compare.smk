@@ -8,6 +8,7 @@ rule compare:
             wildcards.experiment, "scores/{run}/{variant}.csv"
         ),
         split=split_gate_of,
+        cases=ancient(cases_of_experiment),
         weights=counted_weights_of,
     output:
         summary="results/{experiment}/summary.csv",
@@ -19,6 +20,7 @@ rule compare:
         ranks="results/{experiment}/ranks.csv",
         published="results/{experiment}/published.csv",
         missing="results/{experiment}/missing.csv",
+        subgroups="results/{experiment}/subgroups.csv",
     log:
         "logs/compare/{experiment}.log",
     conda:

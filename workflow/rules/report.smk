@@ -13,6 +13,7 @@ rule report:
         ranks="results/{experiment}/ranks.csv",
         published="results/{experiment}/published.csv",
         missing="results/{experiment}/missing.csv",
+        subgroups="results/{experiment}/subgroups.csv",
         histories=lambda wildcards: experiment_files(
             wildcards.experiment, "checkpoints/{run}/history.csv"
         ),

@@ -26,8 +26,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _compare(name: str, config: "Config") -> None:
-    from segtrace import aggregation, files, layout, tables
+    from segtrace import aggregation, files, layout, subgroups, tables
     from segtrace.compare import aggregates, intervals, paired, published, ranking
+    from segtrace.compare import subgroups as of_subgroups
     from segtrace.compare import tables as compare
     from segtrace.config import load, runs
     from segtrace.trace import jobs, record
@@ -60,6 +61,8 @@ def _compare(name: str, config: "Config") -> None:
         tests = paired.rows(cells, methods=experiment.methods, labels=names)
         averaged = aggregates.rows(records, values=values, labels=names, batch=experiment.batch)
         ranked = ranking.rows(cells, methods=experiment.methods, labels=names)
+        classes = subgroups.classes(experiment.dataset)
+        divided = of_subgroups.rows(cells, classes, labels=names)
         missing = aggregation.missing_cases(records, methods=experiment.methods, labels=list(labels))
         paths = [layout.scores(run, variant) for run in wanted]
         bytes_of = {str(path): files.sha256_file(path) for path in paths}
@@ -83,10 +86,13 @@ def _compare(name: str, config: "Config") -> None:
         tables.write("intervals", bounds, folder / "intervals.csv")
         tables.write("tests", tests, folder / "tests.csv")
         tables.write("missing", missing, folder / "missing.csv")
+        tables.write("subgroups", divided, folder / "subgroups.csv")
         tables.write("summary", summary, folder / "summary.csv")
         record.write(job, made)
     print(f"{folder / 'summary.csv'}: {len(wanted)} runs, {scores['case'].nunique()} cases", flush=True)
     print(compare.counted(cells, missing), flush=True)
+    if not classes:
+        print(f"{layout.cases(experiment.dataset)}: not here, so no subgroups are told apart", flush=True)
     kind = "published protocol" if split["published"] == "yes" else "protocol"
     print(f"{kind} {split['protocol']}: {split['words']}; {split['leaks']} leaks", flush=True)
 

@@ -41,6 +41,7 @@ KINDS = {
     ("compare", "ranks.csv"): "ranks",
     ("compare", "published.csv"): "published",
     ("compare", "missing.csv"): "missing",
+    ("compare", "subgroups.csv"): "subgroups",
     ("overview", "metrics.json"): "all_metrics",
     ("overview", "histories.csv"): "histories",
     ("report", "*"): "page",
@@ -55,6 +56,7 @@ KEYS = {
     "ranks": ("scheme", "label", "metric", "method"),
     "published": ("row", "column"),
     "missing": ("method", "fold", "seed", "case"),
+    "subgroups": ("method", "label", "metric", "subgroup"),
     "histories": ("experiment", "run", "epoch"),
     "scores": ("case", "label"),
     "predictions": ("case",),
@@ -67,7 +69,7 @@ KEYS = {
     "duplicates": ("first", "second"),
 }
 #: Kinds of tables that have no rows where there is nothing to tell.
-MAY_BE_EMPTY = ("tests", "published", "missing")
+MAY_BE_EMPTY = ("tests", "published", "missing", "subgroups")
 #: Keys of a table of means that hold no means.
 BESIDES = ("scores_sha256", "split")
 #: The line of a table's first row, as an editor counts: the header is line 1.

@@ -129,7 +129,7 @@ def _readers(job: Job) -> dict[str, Callable[[Job, models.Config], Any]]:
             return {"references": _references, "predictions": _predictions}
         case "compare":
             counted = {"weights": _counted} if jobs.counts_parameters(job.name) else {}
-            return {"scores": _scores, "split": _split_gate, **counted}
+            return {"scores": _scores, "split": _split_gate, "classes": _classes, **counted}
         case "overview" | "report":
             return {"files": _files}
     raise ValueError(f"no phase {job.phase!r}")
@@ -244,6 +244,14 @@ def _split_gate(job: Job, _: models.Config) -> str | None:
     experiment = load.experiment(job.name)
     made = jobs.split(experiment.dataset, experiment.protocol)
     return sums(made)[str(layout.split_gate(experiment.dataset, experiment.protocol))]
+
+
+def _classes(job: Job, _: models.Config) -> str:
+    """The published class of every case: by it, tables tell subgroups apart."""
+    table = layout.cases(load.experiment(job.name).dataset)
+    if not table.is_file():
+        return "absent"
+    return digests.digest([[row["case"], row.get("group") or ""] for row in rows(table)])
 
 
 def _files(job: Job, config: models.Config) -> dict[str, str | None]:

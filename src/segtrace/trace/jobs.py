@@ -41,6 +41,7 @@ COMPARED = (
     "ranks.csv",
     "published.csv",
     "missing.csv",
+    "subgroups.csv",
 )
 RECORD = ".prov.json"
 
@@ -200,7 +201,8 @@ def upstream(job: Job, config: models.Config) -> list[Job]:
             experiment = load.experiment(job.name)
             made = scored(job.name, config)
             counted = [train(run_of(s)) for s in made] if counts_parameters(job.name) else []
-            return [split(experiment.dataset, experiment.protocol), *made, *counted]
+            sides = split(experiment.dataset, experiment.protocol)
+            return [index(experiment.dataset), sides, *made, *counted]
         case "overview":
             trained = [train(run_of(s)) for name in config.experiments for s in scored(name, config)]
             return [*(Job("compare", name) for name in config.experiments), *dict.fromkeys(trained)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from segtrace import layout
 from segtrace.trace import jobs
 from segtrace.trace.cells import FIRST, Subject
-from segtrace.trace.explain import arithmetic, comparisons, means
+from segtrace.trace.explain import arithmetic, comparisons, means, subsets
 from segtrace.trace.explain.facts import Facts
 from segtrace.trace.explain.links import need
 from segtrace.trace.explain.means import Start
@@ -191,6 +191,7 @@ _START: dict[str, Callable[[Subject, Facts, Start], None]] = {
     "metrics": means.metrics,
     "all_metrics": means.all_metrics,
     **comparisons.START,
+    **subsets.START,
     "per_case": _per_case,
     "scores": _scores,
     "histories": _histories,
