@@ -265,6 +265,27 @@ SCHEMAS["histories"] = pa.DataFrameSchema(
     unique=["experiment", "run", "epoch"],
 )
 
+#: One row a run of an experiment: in which epoch it reached 95 % of its final validation Dice.
+SCHEMAS["convergence"] = pa.DataFrameSchema(
+    {
+        "experiment": _text(_NAME),
+        "run": _text(),
+        "method": _text(_NAME),
+        "fold": _whole(),
+        "seed": _whole(),
+        "epochs": _whole(1),
+        "validated": _whole(),  # epochs that have a validation Dice
+        "best": _number(_UNIT, unknown=True),  # validation Dice
+        "final": _number(_UNIT, unknown=True),
+        "target": _number(_UNIT, unknown=True),
+        "epoch": _number(pa.Check.ge(1.0), unknown=True),  # the first that reaches the target
+        "stays": _number(pa.Check.ge(1.0), unknown=True),  # from here on none is below it
+        "note": _text(empty=True),
+    },
+    strict=True,
+    unique=["experiment", "run"],
+)
+
 #: Methods, labels and metrics that a row of an experiment's tables is about.
 _CELL = {
     "method": _text(_NAME),
@@ -425,3 +446,4 @@ SCHEMAS["cost"] = pa.DataFrameSchema(
     strict=True,
     unique=["method", "fold", "seed"],
 )
+        "seconds_to_95": _number(_POSITIVE, unknown=True),  # of the final validation Dice, by share of epochs

@@ -41,6 +41,7 @@ _MADE_BY = {
     "subgroups": "compare",
     "histories": "compare",
 }
+    "convergence": "compare",
 
 
 def columns(table: str) -> list[str]:

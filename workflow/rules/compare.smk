@@ -55,6 +55,7 @@ rule overview:
         histories="results/histories.csv",
     log:
         "logs/compare/overview.log",
+        convergence="results/convergence.csv",
     conda:
         CONDA
     resources:

@@ -111,6 +111,8 @@ def _join(config: "Config") -> None:
             name: runs.runs_of(name, budget=config.budget, seeds=config.seeds) for name in config.experiments
         }
         files.write_json(layout.RESULTS / "metrics.json", overview.metrics(config.experiments))
-        tables.write("histories", overview.histories(wanted), layout.RESULTS / "histories.csv")
+        histories = overview.histories(wanted)
+        tables.write("histories", histories, layout.RESULTS / "histories.csv")
+        tables.write("convergence", overview.converged(histories), layout.RESULTS / "convergence.csv")
         record.write(job, made)
     print(f"{layout.RESULTS / 'metrics.json'}: {', '.join(config.experiments)}", flush=True)

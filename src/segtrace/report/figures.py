@@ -32,7 +32,7 @@ def sections(
         "ranking": section_ranking.ranking(subject, results),
         "agreement": section_agreement.volumes(subject, results),
         "cost": section_cost.costs(subject, results, costs),
-        "curves": section_training.training(subject, runs),
+        "curves": section_training.training(subject, runs, costs),
     }
     for groups in made.values():
         for group in groups:

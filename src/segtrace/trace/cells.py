@@ -45,6 +45,7 @@ KINDS = {
     ("overview", "metrics.json"): "all_metrics",
     ("overview", "histories.csv"): "histories",
     ("report", "*"): "page",
+    ("overview", "convergence.csv"): "convergence",
 }
 #: Kind of CSV table → the columns that tell its rows apart, as messages and commands name them.
 KEYS = {
@@ -60,6 +61,7 @@ KEYS = {
     "histories": ("experiment", "run", "epoch"),
     "scores": ("case", "label"),
     "predictions": ("case",),
+    "convergence": ("experiment", "run"),
     "history": ("epoch",),
     "split": ("case", "fold"),
     "prepared": ("case",),

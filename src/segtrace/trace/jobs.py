@@ -143,7 +143,7 @@ def outputs(job: Job) -> list[Path]:
             folder = layout.results(job.name)
             return [folder / name for name in COMPARED]
         case "overview":
-            return [layout.RESULTS / "metrics.json", layout.RESULTS / "histories.csv"]
+            return [layout.RESULTS / name for name in ("metrics.json", "histories.csv", "convergence.csv")]
         case "report":
             return [layout.report(job.name)]
     raise ValueError(f"no phase {job.phase!r}")
@@ -255,7 +255,7 @@ def _matches() -> Iterator[tuple[str, str]]:
     yield rf"checkpoints/(?P<name>{run})/[^/]+", "train"
     yield rf"predictions/(?P<name>{run}/{variant})/[^/]+", "predict"
     yield rf"scores/(?P<name>{run}/{variant})\.csv", "score"
-    yield r"results/(?:metrics\.json|histories\.csv)", "overview"
+    yield r"results/(?:metrics\.json|(?:histories|convergence)\.csv)", "overview"
     yield r"results/(?P<name>[^/]+)/[^/]+", "compare"
     yield r"reports/(?P<name>[^/]+)/(?:index\.html|(?:tables|methods|figures/[^/]+)/[^/]+)", "report"
 
