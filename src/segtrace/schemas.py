@@ -336,6 +336,27 @@ SCHEMAS["subgroups"] = pa.DataFrameSchema(
     strict=True,
     unique=["method", "label", "metric", "subgroup"],
 )
+#: One row a method, corruption, strength and label: what corrupted images cost; none where no corruption is asked for.
+SCHEMAS["robustness"] = pa.DataFrameSchema(
+    {
+        "method": _text(_NAME),
+        "corruption": _text(pa.Check.isin(["noise", "blur", "contrast", "scale"])),
+        "strength": _number(_POSITIVE),
+        "label": _whole(),
+        "label_name": _text(),
+        "metric": _text(),
+        "cases": _whole(),  # with a value on clean and on corrupted images
+        "missing": _whole(),  # of these, without a prediction in some run of either: counted as worst
+        "clean": _number(unknown=True),  # mean on the clean images
+        "mean": _number(unknown=True),  # on the corrupted ones
+        "drop": _number(unknown=True),  # clean − corrupted, mean over cases
+        "low": _number(unknown=True),  # its 95 % interval (BCa)
+        "high": _number(unknown=True),
+        "note": _text(empty=True),
+    },
+    strict=True,
+    unique=["method", "corruption", "strength", "label", "metric"],
+)
 #: One row a pair of methods, label and metric; differences are first − second.
 SCHEMAS["tests"] = pa.DataFrameSchema(
     {
@@ -438,6 +459,7 @@ SCHEMAS["cost"] = pa.DataFrameSchema(
         "minutes": _number(_POSITIVE, unknown=True),  # of the training
         "memory_gb": _number(_POSITIVE, unknown=True),  # greatest resident memory, in 10⁹ bytes
         "cores_used": _number(_POSITIVE, unknown=True),  # on average
+        "seconds_to_95": _number(_POSITIVE, unknown=True),  # of the final validation Dice, by share of epochs
         "epochs": _number(_POSITIVE, unknown=True),
         "threads": _number(_POSITIVE, unknown=True),
         "device": _text(empty=True),
@@ -446,4 +468,3 @@ SCHEMAS["cost"] = pa.DataFrameSchema(
     strict=True,
     unique=["method", "fold", "seed"],
 )
-        "seconds_to_95": _number(_POSITIVE, unknown=True),  # of the final validation Dice, by share of epochs

@@ -39,9 +39,10 @@ _MADE_BY = {
     "published": "compare",
     "missing": "compare",
     "subgroups": "compare",
+    "robustness": "compare",
     "histories": "compare",
-}
     "convergence": "compare",
+}
 
 
 def columns(table: str) -> list[str]:

@@ -8,6 +8,7 @@ rule compare:
             wildcards.experiment, "scores/{run}/{variant}.csv"
         ),
         split=split_gate_of,
+        corrupted=lambda wildcards: corrupted_scores_of(wildcards.experiment),
         cases=ancient(cases_of_experiment),
         weights=counted_weights_of,
     output:
@@ -21,6 +22,7 @@ rule compare:
         published="results/{experiment}/published.csv",
         missing="results/{experiment}/missing.csv",
         subgroups="results/{experiment}/subgroups.csv",
+        robustness="results/{experiment}/robustness.csv",
     log:
         "logs/compare/{experiment}.log",
     conda:
@@ -53,9 +55,9 @@ rule overview:
     output:
         metrics="results/metrics.json",
         histories="results/histories.csv",
+        convergence="results/convergence.csv",
     log:
         "logs/compare/overview.log",
-        convergence="results/convergence.csv",
     conda:
         CONDA
     resources:

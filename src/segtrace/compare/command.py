@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _compare(name: str, config: "Config") -> None:
     from segtrace import aggregation, files, layout, subgroups, tables
-    from segtrace.compare import aggregates, intervals, paired, published, ranking
+    from segtrace.compare import aggregates, intervals, paired, published, ranking, robustness
     from segtrace.compare import subgroups as of_subgroups
     from segtrace.compare import tables as compare
     from segtrace.config import load, runs
@@ -64,6 +64,14 @@ def _compare(name: str, config: "Config") -> None:
         classes = subgroups.classes(experiment.dataset)
         divided = of_subgroups.rows(cells, classes, labels=names)
         missing = aggregation.missing_cases(records, methods=experiment.methods, labels=list(labels))
+        corrupted = robustness.read(
+            wanted,
+            variants=runs.corrupted_variants(experiment),
+            clean=scores,
+            methods=experiment.methods,
+            labels=list(labels),
+        )
+        dropped = robustness.rows(cells, corrupted, labels=names)
         paths = [layout.scores(run, variant) for run in wanted]
         bytes_of = {str(path): files.sha256_file(path) for path in paths}
         tables.write("per_case", scores, folder / "per_case.csv")
@@ -87,6 +95,7 @@ def _compare(name: str, config: "Config") -> None:
         tables.write("tests", tests, folder / "tests.csv")
         tables.write("missing", missing, folder / "missing.csv")
         tables.write("subgroups", divided, folder / "subgroups.csv")
+        tables.write("robustness", dropped, folder / "robustness.csv")
         tables.write("summary", summary, folder / "summary.csv")
         record.write(job, made)
     print(f"{folder / 'summary.csv'}: {len(wanted)} runs, {scores['case'].nunique()} cases", flush=True)

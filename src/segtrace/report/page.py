@@ -45,6 +45,7 @@ SECTIONS = {
     "published": "Published",
     "cases": "Every case",
     "subgroups": "Subgroups",
+    "robustness": "Robustness",
     "ranking": "Ranking",
     "agreement": "Agreement",
     "pictures": "Pictures",

@@ -129,7 +129,8 @@ def _readers(job: Job) -> dict[str, Callable[[Job, models.Config], Any]]:
             return {"references": _references, "predictions": _predictions}
         case "compare":
             counted = {"weights": _counted} if jobs.counts_parameters(job.name) else {}
-            return {"scores": _scores, "split": _split_gate, "classes": _classes, **counted}
+            swept = {"corrupted": _corrupted} if load.experiment(job.name).corruptions else {}
+            return {"scores": _scores, "split": _split_gate, "classes": _classes, **swept, **counted}
         case "overview" | "report":
             return {"files": _files}
     raise ValueError(f"no phase {job.phase!r}")
@@ -229,6 +230,14 @@ def _predictions(job: Job, _: models.Config) -> str:
 def _scores(job: Job, config: models.Config) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for made in jobs.scored(job.name, config):
+        found |= sums(made)
+    return found
+
+
+def _corrupted(job: Job, config: models.Config) -> dict[str, str | None]:
+    """The scores of the corrupted images that an experiment asks for."""
+    found: dict[str, str | None] = {}
+    for made in jobs.corrupted(job.name, config):
         found |= sums(made)
     return found
 

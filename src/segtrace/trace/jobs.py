@@ -42,6 +42,7 @@ COMPARED = (
     "published.csv",
     "missing.csv",
     "subgroups.csv",
+    "robustness.csv",
 )
 RECORD = ".prov.json"
 
@@ -166,6 +167,15 @@ def scored(experiment: str, config: models.Config) -> list[Job]:
     return [score(run, variant) for run in wanted]
 
 
+def corrupted(experiment: str, config: models.Config) -> list[Job]:
+    """The scorings of corrupted images that an experiment's robustness is made from; none unless it asks for any."""
+    variants = runs.corrupted_variants(load.experiment(experiment))
+    if not variants:
+        return []
+    wanted = runs.runs_of(experiment, budget=config.budget, seeds=config.seeds)
+    return [score(run, variant) for variant in variants for run in wanted]
+
+
 def counts_parameters(experiment: str) -> bool:
     """Whether an experiment's comparison counts the parameters of its trained weights."""
     published = load.experiment(experiment).published
@@ -202,7 +212,7 @@ def upstream(job: Job, config: models.Config) -> list[Job]:
             made = scored(job.name, config)
             counted = [train(run_of(s)) for s in made] if counts_parameters(job.name) else []
             sides = split(experiment.dataset, experiment.protocol)
-            return [index(experiment.dataset), sides, *made, *counted]
+            return [index(experiment.dataset), sides, *made, *corrupted(job.name, config), *counted]
         case "overview":
             trained = [train(run_of(s)) for name in config.experiments for s in scored(name, config)]
             return [*(Job("compare", name) for name in config.experiments), *dict.fromkeys(trained)]
