@@ -21,7 +21,11 @@ def test_a_sweep_is_added_without_training_and_leaves_the_clean_tables_as_they_a
     with (results / "robustness.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert {(r["corruption"], r["strength"]) for r in rows} == {("noise", "2.0"), ("scale", "0.5")}
-    assert any(float(r["drop"]) for r in rows)
+    with (results / "summary.csv").open(newline="") as handle:
+        means = {(r["label"], r["metric"]): r["mean"] for r in csv.DictReader(handle)}
+    for row in rows:
+        assert row["clean"] == means[row["label"], "dice"]
+        assert float(row["drop"]) == pytest.approx(float(row["clean"]) - float(row["mean"]), abs=1e-12)
     told = fresh.call(
         "segtrace",
         "explain",
