@@ -19,6 +19,15 @@ RUN_PATTERN = (
 )
 VARIANT_PATTERN = r"(?P<role>test|val|train)-(?P<checkpoint>last|best_val)-(?P<grid>native|prepared)-(?P<corruption>[a-z0-9_.]+)"
 
+#: Kinds of corruption of the images that are segmented; a corruption is named KIND_STRENGTH, such as ``noise_0.1``.
+#: Kind → what its strength is, for readers.
+CORRUPTIONS = {
+    "noise": "standard deviation, as a share of the image's own",
+    "blur": "standard deviation of the Gaussian, in voxels",
+    "contrast": "factor about the mean",
+    "scale": "factor of the number of voxels along an axis",
+}
+_CORRUPTION = rf"(?:{'|'.join(CORRUPTIONS)})_\d+(?:\.\d+)?"
 #: Tables of all experiments, one folder each; the joined tables lie at its top.
 RESULTS = Path("results")
 #: Checkpoint of a variant → file in the run's folder.
@@ -84,6 +93,31 @@ def parse_variant(text: str) -> Variant:
             f"{text!r} is no variant; one is ROLE-CHECKPOINT-GRID-CORRUPTION, such as test-last-native-none"
         )
     return Variant(**match.groupdict())
+
+
+def corruption_name(kind: str, strength: float) -> str:
+    """The name of a corruption of one of :data:`CORRUPTIONS`; raise :class:`SegtraceError` for one that has none.
+
+    A name has at most six significant digits, and names its strength exactly.
+    """
+    name = f"{kind}_{strength:g}"
+    if re.fullmatch(_CORRUPTION, name) is None or float(f"{strength:g}") != strength:
+        raise SegtraceError(
+            f"corruption {kind!r} of strength {strength!r}: kinds are {', '.join(CORRUPTIONS)}, and a strength is a "
+            "number of at most six digits, not negative"
+        )
+    return name
+
+
+def parse_corruption(name: str) -> tuple[str, float]:
+    """(kind, strength) of a corruption's name; raise :class:`SegtraceError` if it is none."""
+    kind, _, strength = name.partition("_")
+    if re.fullmatch(_CORRUPTION, name) is None or name != f"{kind}_{float(strength):g}":
+        raise SegtraceError(
+            f"no corruption {name!r}; there is 'none', and KIND_STRENGTH such as noise_0.1, where KIND is one of "
+            f"{', '.join(CORRUPTIONS)} and STRENGTH is written without needless digits"
+        )
+    return kind, float(strength)
 
 
 def raw(dataset: str) -> Path:
@@ -197,5 +231,5 @@ def run_pattern(*parts: Iterable[str]) -> str:
 
 
 def variant_pattern() -> str:
-    """A pattern of the variants that can be made: inputs are not corrupted yet."""
-    return r"(?:test|val|train)-(?:last|best_val)-(?:native|prepared)-none"
+    """A pattern of the variants that can be made."""
+    return rf"(?:test|val|train)-(?:last|best_val)-(?:native|prepared)-(?:none|{_CORRUPTION})"

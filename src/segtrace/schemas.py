@@ -269,6 +269,27 @@ SCHEMAS["histories"] = pa.DataFrameSchema(
     unique=["experiment", "run", "epoch"],
 )
 
+#: One row a run of an experiment: in which epoch it reached 95 % of its final validation Dice.
+SCHEMAS["convergence"] = pa.DataFrameSchema(
+    {
+        "experiment": _text(_NAME),
+        "run": _text(),
+        "method": _text(_NAME),
+        "fold": _whole(),
+        "seed": _whole(),
+        "epochs": _whole(1),
+        "validated": _whole(),  # epochs that have a validation Dice
+        "best": _number(_UNIT, unknown=True),  # validation Dice
+        "final": _number(_UNIT, unknown=True),
+        "target": _number(_UNIT, unknown=True),
+        "epoch": _number(pa.Check.ge(1.0), unknown=True),  # the first that reaches the target
+        "stays": _number(pa.Check.ge(1.0), unknown=True),  # from here on none is below it
+        "note": _text(empty=True),
+    },
+    strict=True,
+    unique=["experiment", "run"],
+)
+
 #: Methods, labels and metrics that a row of an experiment's tables is about.
 _CELL = {
     "method": _text(_NAME),
@@ -306,6 +327,39 @@ SCHEMAS["aggregates"] = pa.DataFrameSchema(
     },
     strict=True,
     unique=["method", "label", "metric", "aggregation"],
+)
+#: One row a mean over the cases of one published class; none where the cases are not of several.
+SCHEMAS["subgroups"] = pa.DataFrameSchema(
+    _CELL
+    | {
+        "subgroup": _text(),
+        **{name: SCHEMAS["summary"].columns[name] for name in ("cases", "undefined", "as_worst", "missing")},
+        **{name: SCHEMAS["summary"].columns[name] for name in ("mean", "sd", "low", "high")},
+        "note": _text(empty=True),
+    },
+    strict=True,
+    unique=["method", "label", "metric", "subgroup"],
+)
+#: One row a method, corruption, strength and label: what corrupted images cost; none where no corruption is asked for.
+SCHEMAS["robustness"] = pa.DataFrameSchema(
+    {
+        "method": _text(_NAME),
+        "corruption": _text(pa.Check.isin(["noise", "blur", "contrast", "scale"])),
+        "strength": _number(_POSITIVE),
+        "label": _whole(),
+        "label_name": _text(),
+        "metric": _text(),
+        "cases": _whole(),  # with a value on clean and on corrupted images
+        "missing": _whole(),  # of these, without a prediction in some run of either: counted as worst
+        "clean": _number(unknown=True),  # mean on the clean images
+        "mean": _number(unknown=True),  # on the corrupted ones
+        "drop": _number(unknown=True),  # clean − corrupted, mean over cases
+        "low": _number(unknown=True),  # its 95 % interval (BCa)
+        "high": _number(unknown=True),
+        "note": _text(empty=True),
+    },
+    strict=True,
+    unique=["method", "corruption", "strength", "label", "metric"],
 )
 #: One row a pair of methods, label and metric; differences are first − second.
 SCHEMAS["tests"] = pa.DataFrameSchema(
@@ -409,6 +463,7 @@ SCHEMAS["cost"] = pa.DataFrameSchema(
         "minutes": _number(_POSITIVE, unknown=True),  # of the training
         "memory_gb": _number(_POSITIVE, unknown=True),  # greatest resident memory, in 10⁹ bytes
         "cores_used": _number(_POSITIVE, unknown=True),  # on average
+        "seconds_to_95": _number(_POSITIVE, unknown=True),  # of the final validation Dice, by share of epochs
         "epochs": _number(_POSITIVE, unknown=True),
         "threads": _number(_POSITIVE, unknown=True),
         "device": _text(empty=True),

@@ -38,7 +38,10 @@ _MADE_BY = {
     "ranks": "compare",
     "published": "compare",
     "missing": "compare",
+    "subgroups": "compare",
+    "robustness": "compare",
     "histories": "compare",
+    "convergence": "compare",
 }
 
 

@@ -197,7 +197,9 @@ def refuse(pictures, variant: str, match: str) -> None:
 
 
 def test_what_there_is_not_is_refused(pictures) -> None:
-    refuse(pictures, "test-last-native-blur_2", "no corruption 'blur_2'; there is: none")
+    refuse(
+        pictures, "test-last-native-smear_2", r"no corruption 'smear_2'; there is 'none', and KIND_STRENGTH"
+    )
     refuse(pictures, "train-last-native-none", "fold 0 has no case of role 'train'")
     pictures.split([("a", "test"), ("missing", "test")])
     refuse(pictures, TEST, r"case missing is in .*random.csv and not in .*prepared.csv")

@@ -384,6 +384,33 @@ def test_curves_mark_the_first_best_epoch_of_each_run() -> None:
     assert compiled(content)["marks"]
 
 
+def test_means_of_several_runs_are_thick_lines_over_shared_epochs() -> None:
+    nan = float("nan")
+    curves = {0: (0.2, nan, 0.6), 1: (0.4, 0.5, 0.8, 0.9)}
+    runs = [
+        {"method": METHODS[0], "fold": 0, "seed": seed, "history": [
+            {"epoch": epoch, "val_dice": value} for epoch, value in enumerate(values, 1)
+        ]}
+        for seed, values in curves.items()
+    ]  # fmt: skip
+    means = chart_training.mean_rows(runs, field="val_dice")
+    assert [(row["epoch"], row["val_dice"]) for row in means] == [
+        (1, pytest.approx(0.3)),
+        (3, pytest.approx(0.7)),
+    ]
+    assert chart_training.mean_rows(runs[:1], field="val_dice") == []
+    rows = chart_training.history_rows(runs, field="val_dice")
+    asked = {"methods": METHODS, "field": "val_dice", "title": "Dice", "description": "told"}
+    content = chart_training.curves([*rows, *means], **asked)
+    assert compiled(content)["marks"]
+    assert content["rows"]["mean"] == [0] * len(rows) + [1, 1]
+    widths = [layer["mark"].get("strokeWidth") for layer in content["spec"]["layer"]]
+    assert (widths[0], 3 in widths) == (0.6, True)
+    alone = chart_training.curves(rows, **asked)
+    assert "mean" not in alone["rows"]
+    assert alone["spec"]["layer"][0]["mark"]["strokeWidth"] == 1.6
+
+
 def test_long_curves_are_thinned_and_keep_their_end_and_their_best() -> None:
     rows = [{"epoch": epoch, "best": int(epoch == 2)} for epoch in range(1, 1001)]
     kept = [row["epoch"] for row in chart_training.thinned(rows)]

@@ -88,3 +88,23 @@ def test_the_page_shows_times_and_cost_csv_lies_beside_it(make_project) -> None:
     assert '<td data-order="1.5">1.5<small>1 to 2</small></td>' in page
     assert main(["report", "toy"]) == 0
     assert layout.report("toy").read_text(encoding="utf-8") == page
+
+
+def test_seconds_to_95_are_a_share_of_the_measured_time(make_project) -> None:
+    project = make_project(pictures=False, epochs=4)  # validated in epochs 2 and 4
+    run = project.run_name("alpha")
+    history = tables.read("history", layout.run(run) / "history.csv")
+    assert cost.seconds_to_95(run, 2.0) == 120.0  # 0.72 of 0.845 is not enough: epoch 4 of 4
+    history["val_dice"] = [math.nan, 0.83, math.nan, 0.845]
+    tables.write("history", history, layout.run(run) / "history.csv")
+    assert cost.seconds_to_95(run, 2.0) == 60.0
+    assert math.isnan(cost.seconds_to_95(run, math.nan))
+    assert math.isnan(cost.seconds_to_95(project.run_name("alpha", 7), 2.0))
+    assert main(["compare", "toy"]) == 0
+    measure(run, "120.0\t-\t500\t1\t1\t1\t0\t0\t100.0\t3\n")
+    assert main(["report", "toy"]) == 0
+    text = layout.report("toy").read_text()
+    table = text[text.index('aria-label="Convergence of each method"') :].split("</table>")[0]
+    assert 'data-order="60.0"' in table
+    written = tables.read("cost", layout.report("toy").with_name("cost.csv"))
+    assert written["seconds_to_95"].tolist()[0] == 60.0

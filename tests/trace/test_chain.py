@@ -152,6 +152,8 @@ def test_embedded_data_end_at_their_generator(tmp_path: Path, monkeypatch: pytes
         ("results/metrics.json", None, None),
         ("results/histories.csv", None, None),
         ("results/histories.csv", f"run={RUN},epoch=2", "loss"),
+        ("results/convergence.csv", None, None),
+        ("results/convergence.csv", f"run={RUN}", "epoch"),
         (f"scores/{RUN}/{VARIANT}.csv", "case=c3,label=nodule", "dice"),
         (f"scores/{RUN}/{VARIANT}.csv", None, "recall"),
         (f"predictions/{RUN}/{VARIANT}/predictions.csv", "case=c0", None),

@@ -40,10 +40,10 @@ def test_everything_there_and_holding_is_status_0(complete: Path, capsys: pytest
         ["train", "16", "0", "0"],
         ["predict", "4", "0", "0"],
         ["score", "4", "0", "0"],
-        ["compare", "9", "0", "0"],
-        ["overview", "2", "0", "0"],
+        ["compare", "11", "0", "0"],
+        ["overview", "3", "0", "0"],
         ["report", "1", "0", "0"],
-        ["all", "47", "0", "0"],
+        ["all", "50", "0", "0"],
     ]
 
 
@@ -51,7 +51,7 @@ def test_a_missing_output_is_status_1(project: Path, capsys: pytest.CaptureFixtu
     assert cli.main(["status"]) == 1
     told = capsys.readouterr()
     assert "report made: reports/made/index.html: recorded there, now missing" in told.out
-    assert "of 47 configured outputs, 0 do not hold and 1 are missing" in told.err
+    assert "of 50 configured outputs, 0 do not hold and 1 are missing" in told.err
 
 
 def test_a_problem_of_one_outputs_bytes_is_its_own_and_any_other_is_every_outputs(complete: Path) -> None:

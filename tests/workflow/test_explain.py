@@ -73,6 +73,7 @@ def test_every_number_of_every_table_leads_to_the_raw_files_and_the_generator(he
         "summary.csv", "per_case.csv", "metrics.json", "histories.csv", "test-last-native-none.csv", "predictions.csv",
         "history.csv", "run.json", "random.csv", "prepared.csv", "mask_checks.csv", "000.csv", "001.csv", "cases.csv",
         "gate.json", "random.gate.json", "phantom3d.receipt.json", "intervals.csv", "aggregates.csv", "ranks.csv",
+        "convergence.csv",
     }  # fmt: skip
     assert counted["summary.csv"] == 48 * 23  # 4 labels, their mean among them, by 12 metrics; 23 columns
 

@@ -251,6 +251,19 @@ def split_gate_of(wildcards):
     return str(layout.split_gate(experiment.dataset, experiment.protocol))
 
 
+def corrupted_scores_of(experiment):
+    """The scores of corrupted images that an experiment asks for; none for most."""
+    return [
+        str(jobs.outputs(job)[0])
+        for job in readable(jobs.corrupted, experiment, CONFIG)
+    ]
+
+
+def cases_of_experiment(wildcards):
+    """The index of an experiment's data set, which says the published class of each case."""
+    return str(layout.cases(readable(load.experiment, wildcards.experiment).dataset))
+
+
 def counted_weights_of(wildcards):
     """The weights whose parameters are counted, where an experiment has published counts beside them."""
     if not readable(jobs.counts_parameters, wildcards.experiment):

@@ -8,6 +8,8 @@ rule compare:
             wildcards.experiment, "scores/{run}/{variant}.csv"
         ),
         split=split_gate_of,
+        corrupted=lambda wildcards: corrupted_scores_of(wildcards.experiment),
+        cases=ancient(cases_of_experiment),
         weights=counted_weights_of,
     output:
         summary="results/{experiment}/summary.csv",
@@ -19,6 +21,8 @@ rule compare:
         ranks="results/{experiment}/ranks.csv",
         published="results/{experiment}/published.csv",
         missing="results/{experiment}/missing.csv",
+        subgroups="results/{experiment}/subgroups.csv",
+        robustness="results/{experiment}/robustness.csv",
     log:
         "logs/compare/{experiment}.log",
     conda:
@@ -51,6 +55,7 @@ rule overview:
     output:
         metrics="results/metrics.json",
         histories="results/histories.csv",
+        convergence="results/convergence.csv",
     log:
         "logs/compare/overview.log",
     conda:

@@ -13,6 +13,8 @@ rule report:
         ranks="results/{experiment}/ranks.csv",
         published="results/{experiment}/published.csv",
         missing="results/{experiment}/missing.csv",
+        subgroups="results/{experiment}/subgroups.csv",
+        robustness="results/{experiment}/robustness.csv",
         histories=lambda wildcards: experiment_files(
             wildcards.experiment, "checkpoints/{run}/history.csv"
         ),

@@ -26,8 +26,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _compare(name: str, config: "Config") -> None:
-    from segtrace import aggregation, files, layout, tables
-    from segtrace.compare import aggregates, intervals, paired, published, ranking
+    from segtrace import aggregation, files, layout, subgroups, tables
+    from segtrace.compare import aggregates, intervals, paired, published, ranking, robustness
+    from segtrace.compare import subgroups as of_subgroups
     from segtrace.compare import tables as compare
     from segtrace.config import load, runs
     from segtrace.trace import jobs, record
@@ -61,7 +62,17 @@ def _compare(name: str, config: "Config") -> None:
         tests = paired.rows(cells, methods=experiment.methods, labels=names)
         averaged = aggregates.rows(records, values=values, labels=names, batch=experiment.batch)
         ranked = ranking.rows(cells, methods=experiment.methods, labels=names)
+        classes = subgroups.classes(experiment.dataset)
+        divided = of_subgroups.rows(cells, classes, labels=names)
         missing = aggregation.missing_cases(records, methods=experiment.methods, labels=list(labels))
+        corrupted = robustness.read(
+            wanted,
+            variants=runs.corrupted_variants(experiment),
+            clean=scores,
+            methods=experiment.methods,
+            labels=list(labels),
+        )
+        dropped = robustness.rows(cells, corrupted, labels=names)
         paths = [layout.scores(run, variant) for run in wanted]
         bytes_of = {str(path): files.sha256_file(path) for path in paths}
         tables.write("per_case", scores, folder / "per_case.csv")
@@ -84,10 +95,14 @@ def _compare(name: str, config: "Config") -> None:
         tables.write("intervals", bounds, folder / "intervals.csv")
         tables.write("tests", tests, folder / "tests.csv")
         tables.write("missing", missing, folder / "missing.csv")
+        tables.write("subgroups", divided, folder / "subgroups.csv")
+        tables.write("robustness", dropped, folder / "robustness.csv")
         tables.write("summary", summary, folder / "summary.csv")
         record.write(job, made)
     print(f"{folder / 'summary.csv'}: {len(wanted)} runs, {scores['case'].nunique()} cases", flush=True)
     print(compare.counted(cells, missing), flush=True)
+    if not classes:
+        print(f"{layout.cases(experiment.dataset)}: not here, so no subgroups are told apart", flush=True)
     kind = "published protocol" if split["published"] == "yes" else "protocol"
     print(f"{kind} {split['protocol']}: {split['words']}; {split['leaks']} leaks", flush=True)
 
@@ -106,6 +121,8 @@ def _join(config: "Config") -> None:
             name: runs.runs_of(name, budget=config.budget, seeds=config.seeds) for name in config.experiments
         }
         files.write_json(layout.RESULTS / "metrics.json", overview.metrics(config.experiments))
-        tables.write("histories", overview.histories(wanted), layout.RESULTS / "histories.csv")
+        histories = overview.histories(wanted)
+        tables.write("histories", histories, layout.RESULTS / "histories.csv")
+        tables.write("convergence", overview.converged(histories), layout.RESULTS / "convergence.csv")
         record.write(job, made)
     print(f"{layout.RESULTS / 'metrics.json'}: {', '.join(config.experiments)}", flush=True)

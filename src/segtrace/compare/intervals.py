@@ -1,7 +1,7 @@
 """Intervals of the means of an experiment: over cases (BCa, percentile), and over trainings and cases."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from segtrace.samples import too_small
 #: What there is to say of trainings, by how many a method has.
 ONE_TRAINING = "One training a method: how much training again would change is unknown."
 _FEW_TRAININGS = 5
+Key = TypeVar("Key")
 
 
 def rows(
@@ -24,7 +25,7 @@ def rows(
     known = {
         cell: [value.value for value in values if value.value is not None] for cell, values in cells.items()
     }
-    ends = _of_cases(known) | _of_trainings(known, runs)
+    ends = of_cases(known) | _of_trainings(known, runs)
     found = []
     for cell, values in known.items():
         method, label, metric = cell
@@ -84,9 +85,12 @@ def with_bounds(
     return [{**row, **ends[row["method"], row["label"], row["metric"]]} for row in summary]
 
 
-def _of_cases(known: Mapping[Cell, Sequence[float]]) -> dict[tuple[Cell, str], tuple[float, float]]:
-    """(cell, kind) → ends of its interval over cases; cells with as many cases are resampled together."""
-    found = {}
+def of_cases(known: Mapping[Key, Sequence[float]]) -> dict[tuple[Key, str], tuple[float, float]]:
+    """(key, kind) → ends of the BCa and percentile interval of the mean of the key's values, one a case.
+
+    Keys with as many cases are resampled together. Those with fewer than two have none.
+    """
+    found: dict[tuple[Key, str], tuple[float, float]] = {}
     for cases, chosen in grouped({cell: len(values) for cell, values in known.items()}).items():
         if cases < 2:
             continue

@@ -103,6 +103,21 @@ def _disagreements(scores: pd.DataFrame) -> list[str]:
     return found
 
 
+def refuse_others(scores: pd.DataFrame, others: pd.DataFrame, *, name: str) -> None:
+    """Refuse scores under a corruption ``name`` that are of other cases or references than ``scores``, the clean ones."""
+    keys = ["method", "fold", "seed", "case", "label"]
+    one, other = (set(table[keys].itertuples(index=False, name=None)) for table in (scores, others))
+    apart = [
+        f"{method}, fold {fold}, seed {seed}: case {case}, label {label}"
+        for method, fold, seed, case, label in sorted(one ^ other)
+    ]
+    raise_all(
+        [*apart[:20], *_disagreements(pd.concat([scores, others], ignore_index=True))],
+        heading=f"scores under the corruption {name} are not of the cases and references of the clean ones",
+        remedy="Score the runs again, so that both are of the same data.",
+    )
+
+
 def summarise(
     scores: pd.DataFrame,
     *,

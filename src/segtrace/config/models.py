@@ -10,6 +10,7 @@ from pydantic import (
     model_validator,
 )
 
+from segtrace.config.corruption_models import Corruptions
 from segtrace.config.data_models import Dataset as Dataset
 from segtrace.config.data_models import Gate as Gate
 from segtrace.config.data_models import Source as Source
@@ -83,6 +84,8 @@ class Experiment(Model):
     """What is set beside published values; the tables hold every aggregation."""
     batch: PositiveInt = 8
     """Images of a batch of ``per_batch``."""
+    corruptions: Corruptions = {}
+    """Kind → strengths: the test cases are segmented again under each, without training anew (docs/predict.md)."""
     published: Published | None = None
     notes: list[str] = []
 

@@ -1,5 +1,6 @@
 """From configuration to runs: which runs an experiment needs, and what one run is, fully resolved."""
 
+from dataclasses import replace
 from typing import Any
 
 from segtrace import layout
@@ -46,6 +47,16 @@ def runs_of(name: str, *, budget: str, seeds: list[int]) -> list[layout.RunName]
 def variant_of(experiment: models.Experiment) -> layout.Variant:
     """The variant that an experiment's table is made from."""
     return layout.Variant(role=experiment.role, checkpoint=experiment.checkpoint, grid=experiment.grid)
+
+
+def corrupted_variants(experiment: models.Experiment) -> list[layout.Variant]:
+    """The variants of an experiment's robustness: its own under each corruption, in the order of its file."""
+    own = variant_of(experiment)
+    return [
+        replace(own, corruption=layout.corruption_name(kind, strength))
+        for kind, strengths in experiment.corruptions.items()
+        for strength in strengths
+    ]
 
 
 def training_of(run: layout.RunName) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from segtrace import device, store
+from segtrace.corruption import corrupted
 from segtrace.digests import digest
 from segtrace.errors import SegtraceError, raise_all
 from segtrace.files import read_json, sha256_file, write_json
@@ -128,14 +129,16 @@ def predict_cases(
     folder: Path,
     write: Writer,
     grid: str = "native",
+    corruption: str = "none",
     rows: Sequence[Mapping[str, Any]] = (),
     threaded: bool = True,
 ) -> list[dict[str, Any]]:
     """Segment the cases that need it into ``folder``; the rows of the ``predictions`` table, in the order of ``jobs``.
 
-    ``grid`` is ``native`` or ``prepared``, and ``rows`` are those of an earlier table. The network is loaded only
-    if a case needs it. A case that cannot be segmented does not stop the others; all are listed in one
-    :class:`SegtraceError` at the end. Unless ``threaded``, reading and writing wait for each other.
+    ``grid`` is ``native`` or ``prepared``, ``corruption`` one of :func:`segtrace.corruption.corrupted`, and ``rows`` are
+    those of an earlier table. The network is loaded only if a case needs it. A case that cannot be segmented does not
+    stop the others; all are listed in one :class:`SegtraceError` at the end. Unless ``threaded``, reading and writing
+    wait for each other.
     """
     held = rows_that_hold(jobs, folder=folder, rows=rows)
     waiting = [job for job in jobs if job.case not in held]
@@ -151,6 +154,7 @@ def predict_cases(
                 folder=folder,
                 write=write,
                 grid=grid,
+                corruption=corruption,
                 on=on,
                 threaded=threaded,
             )
@@ -165,17 +169,24 @@ def _segment(
     folder: Path,
     write: Writer,
     grid: str,
+    corruption: str,
     on: torch.device,
     threaded: bool,
 ) -> dict[str, dict[str, Any]]:
     inference = inference_of(run)
     network = load_network(run, weights, on=on)
+    if corruption != "none" and inference["window"] is None:  # another scale is another size
+        inference["window"] = getattr(network, "fixed_size", None)
+
+    def read(job: Job) -> tuple[np.ndarray, Grid, Mapping[str, Any]]:
+        image, record = _open(job, run)
+        return *corrupted(image, Grid.from_json(record["prepared_grid"]), corruption, case=job.case), record
 
     def compute(
-        job: Job, opened: tuple[np.ndarray, Mapping[str, Any]]
+        job: Job, opened: tuple[np.ndarray, Grid, Mapping[str, Any]]
     ) -> tuple[np.ndarray, Mapping[str, Any]]:
-        image, record = opened
-        prepared, target = (Grid.from_json(record[name]) for name in ("prepared_grid", TARGETS[grid]))
+        image, prepared, record = opened
+        target = Grid.from_json(record[TARGETS[grid]])
         with memory_told(f"{run['run']}, case {job.case}", run=run, on=on):
             labels = labels_of([network], image, inference=inference, on=on, prepared=prepared, target=target)
         return labels, record
@@ -190,7 +201,7 @@ def _segment(
     with progress(f"predict {run['run']}", len(jobs)) as bar:
         done, problems = pipeline.run(
             jobs,
-            read=lambda job: _open(job, run),
+            read=read,
             compute=compute,
             write=store_row,
             name=lambda job: f"case {job.case}",

@@ -149,14 +149,13 @@ def segment_role(run: str, variant: str, *, threads: int | None = None) -> None:
 
     from segtrace import files, layout, tables
     from segtrace.config import load
-    from segtrace.errors import SegtraceError
     from segtrace.predict import cases, ensemble, export
     from segtrace.trace import jobs as jobs_of_project
     from segtrace.trace import record
 
     name, asked = layout.parse_run(run), layout.parse_variant(variant)
     if asked.corruption != "none":
-        raise SegtraceError(f"variant {asked}: no corruption {asked.corruption!r}; there is: none")
+        layout.parse_corruption(asked.corruption)
     weights = layout.run(name) / layout.WEIGHTS[asked.checkpoint]
     resolved = ensemble.run_json(name, weights)
     folder = layout.predictions(name, asked)
@@ -177,6 +176,7 @@ def segment_role(run: str, variant: str, *, threads: int | None = None) -> None:
             folder=folder,
             write=export.WRITERS[asked.grid],
             grid=asked.grid,
+            corruption=asked.corruption,
             rows=_earlier(table),
         )
         tables.write("predictions", rows, table)

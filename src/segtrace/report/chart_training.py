@@ -5,6 +5,7 @@ from typing import Any
 
 import altair as alt
 
+from segtrace.aggregation import mean
 from segtrace.report.charts import colour, drawn, finished, rows, shape
 
 #: At most so many points of a training curve are drawn.
@@ -22,8 +23,12 @@ def curves(
     """One line a run over epochs, coloured by method; ``epochs`` have run, method, epoch, ``field`` and best.
 
     ``best`` is 1 in the epoch of the run's best validation Dice, which gets the method's shape. Choosing a
-    method in the legend fades the others; shift chooses several.
+    method in the legend fades the others; shift chooses several. Where there are rows of :func:`mean_rows` too, they are
+    thick lines, and those of runs are thin.
     """
+    averaged = any(row.get("mean") for row in epochs)
+    if averaged:
+        epochs = [{**row, "mean": row.get("mean", 0)} for row in epochs]
     shown = [{**row, field: drawn(row[field])} for row in epochs]
     chosen = alt.selection_point(name="chosen", fields=["method"], bind="legend")
     x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(zero=True))
@@ -35,12 +40,13 @@ def curves(
     ]
     legend = alt.Legend(orient="bottom", title=None, columns=2, labelLimit=150, symbolOpacity=1)
     base = alt.Chart(rows()).encode(x=x, y=y, detail="run:N", tooltip=tooltip)
-    lines = base.mark_line(strokeWidth=1.6, clip=True).encode(
+    of_runs = base.transform_filter("datum.mean == 0") if averaged else base
+    lines = of_runs.mark_line(strokeWidth=0.6 if averaged else 1.6, clip=True).encode(
         color=colour(methods, legend=legend),
         opacity=alt.condition(chosen, alt.value(1), alt.value(0.08)),
     )
     few = len(shown) <= CURVE_POINTS * 4
-    points = base.mark_point(filled=True, size=10).encode(
+    points = of_runs.mark_point(filled=True, size=10).encode(
         color=colour(methods, legend=legend),
         opacity=alt.condition(chosen, alt.value(1), alt.value(0.04)),
     )
@@ -53,7 +59,15 @@ def curves(
             opacity=alt.condition(chosen, alt.value(1), alt.value(0.08)),
         )
     )
-    layers = [lines.add_params(chosen), *([points] if few else []), best]
+    thick = (
+        base.transform_filter("datum.mean == 1")
+        .mark_line(strokeWidth=3, clip=True)
+        .encode(
+            color=colour(methods, legend=legend),
+            opacity=alt.condition(chosen, alt.value(1), alt.value(0.08)),
+        )
+    )
+    layers = [lines.add_params(chosen), *([points] if few else []), *([thick] if averaged else []), best]
     chart = alt.layer(*layers).properties(height=260)
     columns = {"run": "Run", "epoch": "Epoch", field: title}
     return finished(chart, shown, description=description, columns=columns)
@@ -91,4 +105,35 @@ def history_rows(runs: Sequence[Mapping[str, Any]], *, field: str) -> list[dict[
             if row[field] == row[field]
         ]
         made += [dict(row) for row in thinned(known)]
+    return made
+
+
+def mean_rows(runs: Sequence[Mapping[str, Any]], *, field: str) -> list[dict[str, Any]]:
+    """Rows of :func:`curves`: of each method with several runs, the mean of ``field`` over them.
+
+    It is of the epochs in which every run of the method has a value, so that no step of the line comes from a run that
+    ends. Their ``mean`` is 1.
+    """
+    made: list[dict[str, Any]] = []
+    for method in dict.fromkeys(run["method"] for run in runs):
+        own = [
+            {row["epoch"]: row[field] for row in run["history"] if row[field] == row[field]}
+            for run in runs
+            if run["method"] == method and run["history"]
+        ]
+        if len(own) < 2:
+            continue
+        shared = sorted(set(own[0]).intersection(*own[1:]))
+        found = [
+            {
+                "run": f"{method}, mean of {len(own)} runs",
+                "method": method,
+                "epoch": epoch,
+                field: mean([curve[epoch] for curve in own]),
+                "best": 0,
+                "mean": 1,
+            }
+            for epoch in shared
+        ]
+        made += [dict(row) for row in thinned(found)]
     return made

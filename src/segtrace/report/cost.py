@@ -9,9 +9,9 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from segtrace import aggregation, layout, parameters
+from segtrace import aggregation, convergence, layout, parameters, tables
 from segtrace.files import read_json
 from segtrace.report.subject import Subject
 
@@ -30,13 +30,15 @@ def rows(subject: Subject) -> list[dict[str, Any]]:
         if run.method not in counted and weights.is_file():
             counted[run.method] = float(parameters.of_weights(weights).network)
         machine = resolved.get("machine") or {}
+        taken = measured(benchmark(run))
         made.append(
             {
                 "method": run.method,
                 "fold": run.fold,
                 "seed": run.seed,
                 "parameters": counted.get(run.method, math.nan),
-                **measured(benchmark(run)),
+                **taken,
+                "seconds_to_95": seconds_to_95(run, taken["minutes"]),
                 "epochs": float(resolved.get("training", {}).get("epochs", math.nan)),
                 "threads": float(resolved.get("threads", math.nan)),
                 "device": str(machine.get("device", "")),
@@ -66,6 +68,20 @@ def measured(path: Path) -> dict[str, float]:
                         values.append(value)
     seconds, rss, load = (aggregation.mean(found[key]) if found[key] else math.nan for key in found)
     return {"minutes": seconds / 60, "memory_gb": rss * 2**20 / 1e9, "cores_used": load / 100}
+
+
+def seconds_to_95(run: layout.RunName, minutes: float) -> float:
+    """Seconds until a training of so many ``minutes`` reached 95 % of its final validation Dice; NaN where unknown.
+
+    Epochs take the same time in this reckoning, and what a training does before its first one is shared among them.
+    """
+    path = layout.run(run) / "history.csv"
+    if not path.is_file():
+        return math.nan
+    found = convergence.of_history(
+        cast("list[dict[str, Any]]", tables.read("history", path).to_dict("records"))
+    )
+    return math.nan if found.epoch is None else 60 * minutes * found.epoch / found.epochs
 
 
 def _number(text: str | None) -> float | None:

@@ -21,6 +21,7 @@ KINDS = {
     "differences": r"(?:differences|significance)-.+",
     "ranking": r"(?:blobs|schemes|tau)-.+",
     "agreement": r"agreement-.+",
+    "robustness": r"robustness-.+",
     "cost": r"cost-.+",
     "training": r"curve-.+",
     "published": r"published-\d+",

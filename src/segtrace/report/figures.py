@@ -9,6 +9,7 @@ from segtrace.report import (
     section_cases,
     section_cost,
     section_ranking,
+    section_robustness,
     section_training,
 )
 from segtrace.report.charts import Group
@@ -31,8 +32,9 @@ def sections(
         "points": section_cases.every_case(subject, results),
         "ranking": section_ranking.ranking(subject, results),
         "agreement": section_agreement.volumes(subject, results),
+        "robustness": section_robustness.robustness(subject, results),
         "cost": section_cost.costs(subject, results, costs),
-        "curves": section_training.training(subject, runs),
+        "curves": section_training.training(subject, runs, costs),
     }
     for groups in made.values():
         for group in groups:

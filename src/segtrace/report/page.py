@@ -34,6 +34,7 @@ from segtrace.report import (
     papers,
     pictures,
     scores,
+    section_subgroups,
 )
 from segtrace.report.subject import Subject
 
@@ -43,6 +44,8 @@ SECTIONS = {
     "results": "Results",
     "published": "Published",
     "cases": "Every case",
+    "subgroups": "Subgroups",
+    "robustness": "Robustness",
     "ranking": "Ranking",
     "agreement": "Agreement",
     "pictures": "Pictures",
@@ -81,6 +84,7 @@ def build(
     runs = origins.run_rows(subject)
     drawn = {} if drawn is None else drawn
     more = papers.sections(subject, results, runs, drawn)
+    more |= {"subgroups": section_subgroups.subgroups(subject, results)}
     more |= figures.sections(subject, results, runs, costs=costs, drawn=drawn)
     shown = more | {"viewer": subject.dataset.dimensions == 3}
     scripts = {

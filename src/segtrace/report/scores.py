@@ -28,7 +28,7 @@ HEADINGS = {
 
 
 #: Tables of an experiment beside ``summary`` and ``per_case``.
-MORE = ("intervals", "aggregates", "tests", "ranks", "published", "missing")
+MORE = ("intervals", "aggregates", "tests", "ranks", "published", "missing", "subgroups", "robustness")
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,11 @@ KINDS = {
     ("compare", "ranks.csv"): "ranks",
     ("compare", "published.csv"): "published",
     ("compare", "missing.csv"): "missing",
+    ("compare", "subgroups.csv"): "subgroups",
+    ("compare", "robustness.csv"): "robustness",
     ("overview", "metrics.json"): "all_metrics",
     ("overview", "histories.csv"): "histories",
+    ("overview", "convergence.csv"): "convergence",
     ("report", "*"): "page",
 }
 #: Kind of CSV table → the columns that tell its rows apart, as messages and commands name them.
@@ -55,7 +58,10 @@ KEYS = {
     "ranks": ("scheme", "label", "metric", "method"),
     "published": ("row", "column"),
     "missing": ("method", "fold", "seed", "case"),
+    "subgroups": ("method", "label", "metric", "subgroup"),
+    "robustness": ("method", "corruption", "strength", "label"),
     "histories": ("experiment", "run", "epoch"),
+    "convergence": ("experiment", "run"),
     "scores": ("case", "label"),
     "predictions": ("case",),
     "history": ("epoch",),
@@ -67,7 +73,7 @@ KEYS = {
     "duplicates": ("first", "second"),
 }
 #: Kinds of tables that have no rows where there is nothing to tell.
-MAY_BE_EMPTY = ("tests", "published", "missing")
+MAY_BE_EMPTY = ("tests", "published", "missing", "subgroups", "robustness")
 #: Keys of a table of means that hold no means.
 BESIDES = ("scores_sha256", "split")
 #: The line of a table's first row, as an editor counts: the header is line 1.

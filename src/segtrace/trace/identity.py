@@ -129,7 +129,8 @@ def _readers(job: Job) -> dict[str, Callable[[Job, models.Config], Any]]:
             return {"references": _references, "predictions": _predictions}
         case "compare":
             counted = {"weights": _counted} if jobs.counts_parameters(job.name) else {}
-            return {"scores": _scores, "split": _split_gate, **counted}
+            swept = {"corrupted": _corrupted} if load.experiment(job.name).corruptions else {}
+            return {"scores": _scores, "split": _split_gate, "classes": _classes, **swept, **counted}
         case "overview" | "report":
             return {"files": _files}
     raise ValueError(f"no phase {job.phase!r}")
@@ -233,6 +234,14 @@ def _scores(job: Job, config: models.Config) -> dict[str, str | None]:
     return found
 
 
+def _corrupted(job: Job, config: models.Config) -> dict[str, str | None]:
+    """The scores of the corrupted images that an experiment asks for."""
+    found: dict[str, str | None] = {}
+    for made in jobs.corrupted(job.name, config):
+        found |= sums(made)
+    return found
+
+
 def _counted(job: Job, config: models.Config) -> dict[str, str | None]:
     """The weights whose parameters are counted beside published counts."""
     made = [jobs.run_of(scored) for scored in jobs.scored(job.name, config)]
@@ -244,6 +253,14 @@ def _split_gate(job: Job, _: models.Config) -> str | None:
     experiment = load.experiment(job.name)
     made = jobs.split(experiment.dataset, experiment.protocol)
     return sums(made)[str(layout.split_gate(experiment.dataset, experiment.protocol))]
+
+
+def _classes(job: Job, _: models.Config) -> str:
+    """The published class of every case: by it, tables tell subgroups apart."""
+    table = layout.cases(load.experiment(job.name).dataset)
+    if not table.is_file():
+        return "absent"
+    return digests.digest([[row["case"], row.get("group") or ""] for row in rows(table)])
 
 
 def _files(job: Job, config: models.Config) -> dict[str, str | None]:

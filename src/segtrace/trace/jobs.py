@@ -41,6 +41,8 @@ COMPARED = (
     "ranks.csv",
     "published.csv",
     "missing.csv",
+    "subgroups.csv",
+    "robustness.csv",
 )
 RECORD = ".prov.json"
 
@@ -142,7 +144,7 @@ def outputs(job: Job) -> list[Path]:
             folder = layout.results(job.name)
             return [folder / name for name in COMPARED]
         case "overview":
-            return [layout.RESULTS / "metrics.json", layout.RESULTS / "histories.csv"]
+            return [layout.RESULTS / name for name in ("metrics.json", "histories.csv", "convergence.csv")]
         case "report":
             return [layout.report(job.name)]
     raise ValueError(f"no phase {job.phase!r}")
@@ -163,6 +165,15 @@ def scored(experiment: str, config: models.Config) -> list[Job]:
     variant = runs.variant_of(load.experiment(experiment))
     wanted = runs.runs_of(experiment, budget=config.budget, seeds=config.seeds)
     return [score(run, variant) for run in wanted]
+
+
+def corrupted(experiment: str, config: models.Config) -> list[Job]:
+    """The scorings of corrupted images that an experiment's robustness is made from; none unless it asks for any."""
+    variants = runs.corrupted_variants(load.experiment(experiment))
+    if not variants:
+        return []
+    wanted = runs.runs_of(experiment, budget=config.budget, seeds=config.seeds)
+    return [score(run, variant) for variant in variants for run in wanted]
 
 
 def counts_parameters(experiment: str) -> bool:
@@ -200,7 +211,8 @@ def upstream(job: Job, config: models.Config) -> list[Job]:
             experiment = load.experiment(job.name)
             made = scored(job.name, config)
             counted = [train(run_of(s)) for s in made] if counts_parameters(job.name) else []
-            return [split(experiment.dataset, experiment.protocol), *made, *counted]
+            sides = split(experiment.dataset, experiment.protocol)
+            return [index(experiment.dataset), sides, *made, *corrupted(job.name, config), *counted]
         case "overview":
             trained = [train(run_of(s)) for name in config.experiments for s in scored(name, config)]
             return [*(Job("compare", name) for name in config.experiments), *dict.fromkeys(trained)]
@@ -253,7 +265,7 @@ def _matches() -> Iterator[tuple[str, str]]:
     yield rf"checkpoints/(?P<name>{run})/[^/]+", "train"
     yield rf"predictions/(?P<name>{run}/{variant})/[^/]+", "predict"
     yield rf"scores/(?P<name>{run}/{variant})\.csv", "score"
-    yield r"results/(?:metrics\.json|histories\.csv)", "overview"
+    yield r"results/(?:metrics\.json|(?:histories|convergence)\.csv)", "overview"
     yield r"results/(?P<name>[^/]+)/[^/]+", "compare"
     yield r"reports/(?P<name>[^/]+)/(?:index\.html|(?:tables|methods|figures/[^/]+)/[^/]+)", "report"
 

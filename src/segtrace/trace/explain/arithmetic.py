@@ -78,6 +78,16 @@ def experiment_cells(experiment: str, facts: Facts) -> Recomputed:
     return found
 
 
+def values_of(made: Sequence[Job], facts: Facts) -> dict[Key, list[CaseValue]]:
+    """The values of the scores of some scorings, by method, label and metric; empty if they cannot be had."""
+    try:
+        rows = [score(row) for job in made for row in facts.rows(jobs.outputs(job)[0])]
+        methods = list(dict.fromkeys(row["method"] for row in rows))
+        return values_of_cells(rows, methods=methods, labels=sorted({row["label"] for row in rows}))
+    except (KeyError, ValueError, TypeError, ZeroDivisionError):
+        return {}
+
+
 def score(row: Mapping[str, str]) -> dict[str, Any]:
     """A row of scores with numbers for text; an empty cell is None."""
     return {key: _number(key, text) for key, text in row.items()}

@@ -35,6 +35,13 @@ def add_sources(add: Add, name: str, experiment: str, scored: Sequence[Job], fac
         if name != "cost-of-each-method":
             main = "1" if len({row["label"] for row in _table("summary", experiment, facts)}) == 1 else "0"
             _rows(add, "summary", experiment, facts, {"label": main, "metric": "dice"}, column="mean")
+    elif match := re.fullmatch(r"robustness-([a-z]+)", name):
+        wanted = {"label": "0", "corruption": match[1]}  # of a single label, the mean is the label's
+        _rows(add, "robustness", experiment, facts, wanted, column="mean")
+    elif name == "convergence-of-each-method":
+        for job in scored:
+            run = jobs.run_of(job)
+            add(layout.run(run) / "history.csv", {}, "val_dice", what=f"validation Dice of {run}, each epoch")
     else:
         return False
     return True

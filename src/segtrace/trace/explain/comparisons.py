@@ -35,7 +35,7 @@ def _scored(begun: Start, facts: Facts, experiment: str, wanted: set[tuple[tuple
                 need(begun.needs, job, (row["case"],), row["label"])
 
 
-def _compared(
+def compared(
     begun: Start, subject: Subject, number: int, row: Mapping[str, str], again: Mapping[str, Any] | None
 ) -> None:
     """Compare the cells of a row with those computed again; ``again`` is None where no scores make the row."""
@@ -47,13 +47,14 @@ def _compared(
             begun.compare(f"line {number}, {column}", table=row[column], again=again[column])
 
 
-def _whole(begun: Start, subject: Subject, what: str) -> None:
+def whole(begun: Start, subject: Subject, what: str) -> None:
     """What is said of a table of which no single row is chosen."""
     count = len(subject.lines)
     begun.how.append(f"{count} rows, {what}" if count else f"no rows: {what}")
 
 
-def _key(row: Mapping[str, str]) -> arithmetic.Key:
+def key_of(row: Mapping[str, str]) -> arithmetic.Key:
+    """The cell of the summary that a row is about."""
     return row["method"], int(row["label"]), row["metric"]
 
 
@@ -67,18 +68,18 @@ def intervals(subject: Subject, facts: Facts, begun: Start) -> None:
         begun, facts, subject.job.name, {((row["method"],), int(row["label"])) for _, row in subject.lines}
     )
     for number, row in subject.lines:
-        key = _key(row)
+        key = key_of(row)
         if made.cells:
             cell = made.cells.get(key)
             again = cell and {name: cell[name] for name in ("mean", "cases", "seeds")}
-            _compared(begun, subject, number, row, again)
+            compared(begun, subject, number, row, again)
     if not made.cells:
         begun.how.append(NOT_AGAIN)
     elif not subject.one:
-        _whole(begun, subject, "one a method, label, metric and kind of interval")
+        whole(begun, subject, "one a method, label, metric and kind of interval")
     elif key in made.cells:
         begun.how += arithmetic.sentences("mean", key, made, name=row["label_name"])
-        begun.how += _of_an_interval(row)
+        begun.how += of_an_interval(row)
         begun.cases = case_values(key, made)
 
 
@@ -89,7 +90,8 @@ _KINDS = {
 }
 
 
-def _of_an_interval(row: Mapping[str, str]) -> list[str]:
+def of_an_interval(row: Mapping[str, str]) -> list[str]:
+    """In words, how an interval of this ``kind`` comes about, and its ``note``."""
     told = [f"interval: {_KINDS.get(row['kind'], row['kind'])}, from {DRAWN}; it is not drawn again here"]
     return [*told, *([f"note: {row['note']}"] if row["note"] else [])]
 
@@ -128,15 +130,15 @@ def aggregates(subject: Subject, facts: Facts, begun: Start) -> None:
     made = experiment_averages(name, batch, facts)
     _scored(begun, facts, name, {((row["method"],), int(row["label"])) for _, row in subject.lines})
     for number, row in subject.lines:
-        key = _key(row)
+        key = key_of(row)
         one = made.get((key, row["aggregation"]))
         if made:
             again = {k: getattr(one, k) for k in ("mean", "sd", "units")} if one else None
-            _compared(begun, subject, number, row, again)
+            compared(begun, subject, number, row, again)
     if not made:
         begun.how.append(NOT_AGAIN)
     elif not subject.one:
-        _whole(begun, subject, "one a method, label, metric and way of averaging")
+        whole(begun, subject, "one a method, label, metric and way of averaging")
     elif one:
         begun.how.append(_AVERAGED[row["aggregation"]].format(**row))
         begun.how += [f"note: {row['note']}"] if row["note"] else []
@@ -170,13 +172,13 @@ def tests(subject: Subject, facts: Facts, begun: Start) -> None:
                 made.values, methods=pair, label=label, metric=row["metric"]
             )
             differences = (values[:, 0] - values[:, 1]).tolist()
-            _compared(begun, subject, number, row, {
+            compared(begun, subject, number, row, {
                 "cases": len(cases), "dropped": dropped, "difference": mean(differences) if cases else None,
             })  # fmt: skip
     if not made.cells:
         begun.how.append(NOT_AGAIN)
     elif not subject.one:
-        _whole(begun, subject, "one a label, metric and pair of methods")
+        whole(begun, subject, "one a label, metric and pair of methods")
     else:
         begun.how.append(
             f"mean of {row['first']} − {row['second']} over {len(cases)} cases of which both have a value"
@@ -221,11 +223,11 @@ def rankings(subject: Subject, facts: Facts, begun: Start) -> None:
                 for m, method in enumerate(methods)
             }
         if made.cells:
-            _compared(begun, subject, number, row, known[place].get(row["method"]))
+            compared(begun, subject, number, row, known[place].get(row["method"]))
     if not made.cells:
         begun.how.append(NOT_AGAIN)
     elif not subject.one:
-        _whole(begun, subject, "one a scheme, label, metric and method")
+        whole(begun, subject, "one a scheme, label, metric and method")
     else:
         begun.how.append(_RANKED[row["scheme"]].format(**row))
         others = ", ".join(
@@ -273,11 +275,11 @@ def published(subject: Subject, facts: Facts, begun: Start) -> None:
                     need(begun.needs, run, (layout.WEIGHTS["last"], "run.json"), "counted in")
         elif again is not None and row["recomputed"]:
             _scored(begun, facts, name, {((row["method"],), int(row["label"]))})
-            one = experiment_averages(name, batch, facts).get((_key(row), row["aggregation"]))
+            one = experiment_averages(name, batch, facts).get((key_of(row), row["aggregation"]))
             again["recomputed"] = one.mean if one else None
-        _compared(begun, subject, number, row, again)
+        compared(begun, subject, number, row, again)
     if not subject.one:
-        _whole(begun, subject, "one a cell of the published table in the experiment's file")
+        whole(begun, subject, "one a cell of the published table in the experiment's file")
         return
     begun.how.append(
         f"printed as {row['printed']} in {row['table']} of {row['paper']}: typed into config/experiments/{name}.yaml"
@@ -309,7 +311,7 @@ def missing(subject: Subject, facts: Facts, begun: Start) -> None:
     if subject.one:
         begun.how.append("the run has no prediction of the case, which counts as worst in every table")
     else:
-        _whole(begun, subject, "one a case without a prediction in a run; they count as worst in every table")
+        whole(begun, subject, "one a case without a prediction in a run; they count as worst in every table")
 
 
 START = {

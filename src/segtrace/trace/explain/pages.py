@@ -189,7 +189,7 @@ def source(element: Element, experiment: str, facts: Facts) -> Source:
         made.add(
             layout.split(run.dataset, run.protocol), {}, None, what="cases and subjects of each fold and role"
         )
-    elif match := re.fullmatch(r"(pairs|ranks|intervals|averages)-(\d+)", name):
+    elif match := re.fullmatch(r"(pairs|ranks|intervals|averages|subgroups|drops)-(\d+)", name):
         _compared(made, experiment, facts, part=match[1], label=match[2])
     elif name.startswith("runs-of-"):
         for job in scored:
@@ -239,6 +239,8 @@ _UNFOLDING = {
     "ranks": ("ranks", "rank"),
     "intervals": ("intervals", "low"),
     "averages": ("aggregates", "mean"),
+    "subgroups": ("subgroups", "mean"),
+    "drops": ("robustness", "drop"),
 }
 
 

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
-from segtrace import layout
+from segtrace import convergence, layout
 from segtrace.trace import jobs
 from segtrace.trace.cells import FIRST, Subject
-from segtrace.trace.explain import arithmetic, comparisons, means
+from segtrace.trace.explain import arithmetic, comparisons, means, subsets
 from segtrace.trace.explain.facts import Facts
 from segtrace.trace.explain.links import need
 from segtrace.trace.explain.means import Start
@@ -121,6 +122,27 @@ def _histories(subject: Subject, facts: Facts, begun: Start) -> None:
         begun.how.append(f"{len(subject.lines)} rows, copied from the histories of the runs")
 
 
+def _convergence(subject: Subject, facts: Facts, begun: Start) -> None:
+    for number, row in subject.lines:
+        need(begun.needs, jobs.train(row["run"]), ("history.csv", "run.json"), "written by")
+        table = layout.run(row["run"]) / "history.csv"
+        epochs = [
+            {"epoch": of["epoch"], "val_dice": float(of["val_dice"] or "nan")} for of in facts.rows(table)
+        ]
+        again = asdict(convergence.of_history(epochs))
+        for name in [subject.column] if subject.column else row:
+            if name in again:
+                begun.compare(f"line {number}, {name}", table=row[name], again=again[name])
+    if subject.one:
+        begun.how.append(
+            f"epoch: the first in {table} whose validation Dice is at least {convergence.SHARE} × the last one; from the "
+            "epoch 'stays' on none is below that"
+        )
+        begun.how += [f"note: {row['note']}"] if row["note"] else []
+    else:
+        begun.how.append(f"{len(subject.lines)} rows, one a run, from the histories of the runs")
+
+
 def _trained(subject: Subject, facts: Facts, begun: Start) -> None:
     del facts
     need(begun.needs, subject.job, ("run.json", subject.file.name, "weights.safetensors"), "written by")
@@ -191,9 +213,11 @@ _START: dict[str, Callable[[Subject, Facts, Start], None]] = {
     "metrics": means.metrics,
     "all_metrics": means.all_metrics,
     **comparisons.START,
+    **subsets.START,
     "per_case": _per_case,
     "scores": _scores,
     "histories": _histories,
+    "convergence": _convergence,
     "history": _trained,
     "run": _trained,
     "predictions": _cases("the label map of each case, segmented with the weights of the run"),

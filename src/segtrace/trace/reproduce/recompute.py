@@ -175,6 +175,11 @@ def _reduce(plan: Plan, config: Path) -> None:
         if row.get("method") not in experiment["methods"]:
             row["method"] = None
     experiment["folds"] = sorted({run.fold for run in plan.runs})
+    # A number that is of clean images needs no others, and a drop those of its own corruption.
+    experiment.pop("corruptions", None)
+    if plan.cell.kind == "robustness":
+        row = plan.cell.row
+        experiment["corruptions"] = {row["corruption"]: [float(row["strength"])]}
     _write_yaml(path, experiment)
     main = plan.config.model_dump(mode="json")
     main["seeds"] = sorted({run.seed for run in plan.runs})
