@@ -116,6 +116,8 @@ def compared(*, regions: bool) -> dict[str, list[dict[str, str]]]:
     """The rows of all tables, as text, of scores with regions or without."""
     path = Path("config/datasets/toy.yaml")
     path.write_text(path.read_text().removesuffix(REGIONS) + (REGIONS if regions else ""))
+    path = Path("config/experiments/toy.yaml")
+    path.write_text(path.read_text().removesuffix(PUBLISHED) + (PUBLISHED if regions else ""))
     for method in ("a", "b"):
         run = layout.RunName("toy", "r", "p", method, "smoke", 0, 0)
         chosen = scores(method, (1, 2, 1001, 1002) if regions else (1, 2))
@@ -149,9 +151,11 @@ def test_a_published_column_may_name_a_region(project):
     assert float(found["Whole"]["recomputed"]) == pytest.approx((36 / 40 + 30 / 35) / 2)
     assert float(found["Mean"]["recomputed"]) == pytest.approx(((0.8 + 0.5) / 2 + (8 / 15 + 0.9) / 2) / 2)
     assert "no value was computed here" not in found["Whole"]["reason"]
-    without_any = {r["column"]: r for r in compared(regions=False)["published"]}
-    assert without_any["Whole"]["recomputed"] == ""
-    assert "no value was computed here" in without_any["Whole"]["reason"]
+
+
+def test_a_published_column_of_a_region_that_is_not_there_is_refused(project, capsys):
+    assert main(["compare", "toy"]) == 1  # the data set has no region yet
+    assert "'Whole' is of label 1001\ntoy has the labels 1, 2," in capsys.readouterr().err
 
 
 def test_scores_made_without_the_regions_are_refused(project, capsys):

@@ -154,7 +154,7 @@ def _check_published_labels(given: models.Experiment, *, where: str) -> None:
     """Refuse columns of published values that are of a label which the data set does not have."""
     if given.published is None:
         return
-    known = {0, *dataset(given.dataset).labels}
+    known = {0, *dataset(given.dataset).scored}
     raise_all(
         [
             f"key 'published.columns': {column.name!r} is of label {column.label}"
