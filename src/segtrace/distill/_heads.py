@@ -9,6 +9,7 @@ the transposed convolutions go as far as all axes do, and linear interpolation d
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -55,4 +56,5 @@ def _pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
     ``x`` is (N, C, …) and ``weight`` (K, C); (N, K, …).
     """
-    return (weight @ x.flatten(2) + bias[:, None]).unflatten(2, x.shape[2:])
+    found = torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), x.flatten(2))
+    return found.unflatten(2, x.shape[2:])
