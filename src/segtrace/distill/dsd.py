@@ -43,8 +43,12 @@ Scale = int | tuple[int, ...]
 
 def softened(logits: Tensor, tau: float) -> Tensor:
     """Log-probabilities (N, K, V) of logits (N, K, …) divided by the temperature ``tau`` (Eq. 2), in float32 or more."""
-    wide = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
-    return torch.log_softmax(wide.flatten(2) / tau, dim=1)
+    return torch.log_softmax(_wide(logits).flatten(2) / tau, dim=1)
+
+
+def _wide(values: Tensor) -> Tensor:
+    """``values`` in float32 or more."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def divergence(teacher: Tensor, student: Tensor) -> Tensor:
@@ -121,7 +125,9 @@ class DualSelfDistillation(nn.Module):
                 (self.encoder_projections, encoder[1:]),
                 (self.decoder_projections, decoder[1:]),
             ):
-                loss = loss + self.feature_weight * _feature_distance(projections, features)
+                loss = loss + self.feature_weight * _feature_distance(
+                    projections, features, detach=self.detach
+                )
         return loss
 
     def _terms(
@@ -179,13 +185,16 @@ class DualSelfDistillation(nn.Module):
             return softened(out, self.tau)
 
 
-def _feature_distance(projections: nn.ModuleList, features: Sequence[Tensor]) -> Tensor:
+def _feature_distance(projections: nn.ModuleList, features: Sequence[Tensor], *, detach: bool) -> Tensor:
     """The sum of mean squared differences between each feature's vector and that of the last, its teacher."""
-    vectors = [
-        project(feature.flatten(2).mean(2)).float()
+    *students, taught = (
+        _wide(project(feature.flatten(2).mean(2)))
         for project, feature in zip(projections, features, strict=True)
-    ]
-    return torch.stack([functional.mse_loss(vector, vectors[-1]) for vector in vectors[:-1]]).sum()
+    )
+    if detach:
+        taught = taught.detach()
+    distances = [functional.mse_loss(vector, taught) for vector in students]
+    return torch.stack(distances).sum() if distances else taught.new_zeros(())  # few levels, no student
 
 
 def build(
