@@ -145,6 +145,8 @@ class DualSelfDistillation(nn.Module):
         supervised, distilled = [], []
         for place, (head, feature) in enumerate(side):
             teacher = None if place == own else taught
+            if teacher is None and not eta:
+                continue
             found = checkpoint(
                 self._of_output,
                 head,
