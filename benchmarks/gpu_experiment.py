@@ -4,12 +4,13 @@
     python benchmarks/gpu_experiment.py train [--packed .gpu] [--state .gpu-state] [--seconds 540] [--output FOLDER]
     python benchmarks/gpu_experiment.py table FOLDER [--write FILE]
 
-``pack``, here, once the data set is prepared and split: resolved runs in the order given, prepared cases, and MONAI's wheel,
-in a folder to carry along. ``train``, there, with torch, numpy and scipy: trains run after run until the time is up, and
-each finished run segments and scores its test cases on the prepared grid. An unfinished run goes on from its state at the
-next call. What comes back is small: `scores.csv`, `runs.json` with every history, and the last weights, cut into
-pieces of 15 MiB, of as many runs as fit into six files. ``table``, here: the page. With ``--epochs N`` and ``--cases N`` pack
-shortens it all, for trying it out on a CPU; the page says so.
+``pack``, here, once the data set is prepared and split: resolved runs in the order given, prepared cases, and the
+wheels of MONAI and of einops, which its UNETR needs, in a folder to carry along. ``train``, there, with torch, numpy
+and scipy: trains run after run until the time is up, and each finished run segments and scores its test cases on the
+prepared grid. An unfinished run goes on from its state at the next call. What comes back is small: `scores.csv`,
+`runs.json` with every history, and the last weights, cut into pieces of 15 MiB, of as many runs as fit into six
+files. ``table``, here: the page. With ``--epochs N`` and ``--cases N`` pack shortens it all, for trying it out on a
+CPU; the page says so.
 """
 
 import argparse
@@ -32,8 +33,13 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
+
+from segtrace.errors import SegtraceError  # noqa: E402  found by the line above
+
 #: Bytes of a piece of weights, and how many pieces come back in all.
 PIECE, PIECES = 15 * 2**20, 6
+#: Packages of plain Python that go along.
+WHEELS = ("monai", "einops")
 #: Bytes that may be carried.
 CARRIED = 60 * 2**20
 
@@ -60,11 +66,14 @@ def main() -> None:
     shown.add_argument("folder", type=Path)
     shown.add_argument("--write", type=Path)
     given = parser.parse_args()
-    {"pack": pack, "train": train, "table": table}[given.step](given)
+    try:
+        {"pack": pack, "train": train, "table": table}[given.step](given)
+    except SegtraceError as error:
+        sys.exit(str(error))
 
 
 def pack(given: argparse.Namespace) -> None:
-    """Write runs, cases and MONAI's wheel into a folder."""
+    """Write runs, cases and wheels into a folder."""
     from segtrace import tables
     from segtrace.config import load, runs
     from segtrace.files import write_json
@@ -104,9 +113,9 @@ def pack(given: argparse.Namespace) -> None:
     with tarfile.open(given.to / "cases.tar.gz", "w:gz", compresslevel=6) as archive:
         for path in sorted(files):
             archive.add(path)
-    wanted = f"monai=={importlib.metadata.version('monai')}"
+    wanted = [f"{name}=={importlib.metadata.version(name)}" for name in WHEELS]
     subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", given.to, wanted],
+        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", given.to, *wanted],
         check=True,
     )
     size = sum(path.stat().st_size for path in given.to.iterdir())
@@ -120,6 +129,8 @@ def pack(given: argparse.Namespace) -> None:
 def train(given: argparse.Namespace) -> None:
     """Train what is packed until the time is up; give what is finished."""
     end = time.monotonic() + given.seconds
+    if not (given.packed / "runs.json").is_file():
+        sys.exit(f"{given.packed}: no runs.json, so nothing is packed there; 'pack' makes it")
     given.state.mkdir(parents=True, exist_ok=True)
     unpack(given.packed, given.state)
     packed = json.loads((given.packed / "runs.json").read_text(encoding="utf-8"))
@@ -138,12 +149,12 @@ def train(given: argparse.Namespace) -> None:
 
 
 def unpack(packed: Path, state: Path) -> None:
-    """Cases and MONAI into the state's folder, once."""
+    """Cases and packages into the state's folder, once."""
     if (state / "unpacked").is_file():
         return
     with tarfile.open(packed / "cases.tar.gz") as archive:
         archive.extractall(state, filter="data")
-    for wheel in packed.glob("monai-*.whl"):
+    for wheel in packed.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive_of_code:
             archive_of_code.extractall(state / "lib")
     (state / "unpacked").touch()
@@ -199,7 +210,8 @@ def scored(case: str, network: Any, entry: Mapping[str, Any], *, device: Any) ->
 
     import torch
 
-    from segtrace import metrics, store
+    from segtrace import store
+    from segtrace.metrics import measures
     from segtrace.sliding import inference_of, predict_planes
 
     run = entry["run"]
@@ -208,7 +220,7 @@ def scored(case: str, network: Any, entry: Mapping[str, Any], *, device: Any) ->
         blocks = predict_planes([network], prepared.image, device=device, **inference_of(run))
         planes = [logits[0].argmax(0).to(torch.uint8).cpu() for _, logits in blocks]
     labels = [int(label) for label in run["labels"]]
-    measured = metrics.measure(
+    measured = measures.measure(
         torch.cat(planes).numpy(),
         prepared.label,
         labels=labels,
@@ -243,7 +255,7 @@ def give(done: Sequence[Mapping[str, Any]], given: argparse.Namespace, *, packed
         )
     content = {
         "budget": packed["budget"],
-        "epochs": packed["epochs"],
+        "short": packed["short"],
         "of": len(packed["entries"]),
         "runs": told,
     }

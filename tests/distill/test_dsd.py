@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from segtrace import distill, losses, networks
+from segtrace.config import runs
 from segtrace.distill import dsd
 from segtrace.errors import SegtraceError
 
@@ -128,8 +129,32 @@ def test_features_are_distilled_as_vectors(batch):
             vectors.append(mean @ project.weight.detach().numpy().T + project.bias.detach().numpy())
         expected += 0.5 * sum(float(((v - vectors[-1]) ** 2).mean()) for v in vectors[:-1])
     assert float(objective(*features, target).detach()) == pytest.approx(expected, abs=1e-6)
+    assert float(objective(*features, target).detach()) == pytest.approx(
+        expected, abs=1e-12
+    )  # nothing is cut
     shared = {id(p) for p in objective.encoder_projections} & {id(p) for p in objective.decoder_projections}
     assert shared  # taps of equal scale and width
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_detaching_holds_for_distilled_features_too(batch, detach):
+    network, (logits, encoder, decoder), target = batch
+    taught = encoder[-1].detach().requires_grad_()
+    objective = attach(
+        network, eta=0.0, alpha_encoder=0.0, alpha_decoder=0.0, detach=detach, feature_weight=1.0
+    )
+    sides = [*(f.detach() for f in encoder[:-1]), taught], [f.detach() for f in decoder]
+    objective(logits.detach(), *sides, target).backward()
+    assert (taught.grad is None) == detach
+
+
+def test_a_network_of_few_levels_has_no_features_to_distil():
+    network = networks.create("dynunet", in_channels=1, out_channels=K, filters=[4, 6, 8]).double()
+    x, target = torch.randn(1, 1, 8, 8, 8, dtype=torch.float64), torch.zeros(1, 8, 8, 8, dtype=torch.long)
+    features = network.forward_features(x)
+    plain, objective = attach(network), attach(network, feature_weight=1.0)
+    objective.load_state_dict(plain.state_dict(), strict=False)
+    assert float(objective(*features, target)) == float(plain(*features, target))
 
 
 def test_deep_supervision_is_the_case_without_distillation(batch):
@@ -215,3 +240,21 @@ def test_wrong_options_are_named(batch):
         attach(network, tau=0)
     with pytest.raises(SegtraceError, match="no framework 'dds'"):
         distill.module_of("dds")
+    planned = {"network": {"name": "unet"}, "training": {"loss": "dice_ce"}, "framework": "dds"}
+    with pytest.raises(SegtraceError, match="no framework 'dds'; did you mean 'dsd'"):
+        runs.modules_of(planned)  # before anything runs
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"feature_weight": "1e-4"}, "feature_weight '1e-4'; it takes a number from 0 on; .* 1.0e-4"),
+        ({"alpha_encoder": -1.0}, "alpha_encoder -1.0; it takes a number from 0 on$"),
+        ({"tau": float("inf")}, "tau inf; it takes a number"),
+        ({"eta": True}, "eta True; it takes a number"),
+        ({"detach": "no"}, "detach 'no'; it takes true or false, without quotes"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_refused_before_the_first_step(batch, options, words):
+    with pytest.raises(SegtraceError, match=words):
+        attach(batch[0], **options)

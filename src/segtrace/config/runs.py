@@ -180,7 +180,7 @@ def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -
 
 def modules_of(run: dict[str, Any]) -> list[str]:
     """Modules that a resolved run reaches by name: its network's, its loss's and its framework's."""
-    from segtrace import losses, networks
+    from segtrace import distill, losses, networks
 
     found = [networks.module_of(run["network"]["name"]), losses.module_of(run["training"]["loss"])]
-    return [*found, *([f"segtrace.distill.{run['framework']}"] if run["framework"] else [])]
+    return [*found, *([distill.module_of(run["framework"])] if run["framework"] else [])]

@@ -11,6 +11,7 @@ framework fits any network. Heads give as many logits as the network (``out_chan
 
 import importlib
 import inspect
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,11 +62,13 @@ def attach(
     names the nearest.
     """
     build = importlib.import_module(module_of(name)).build
-    known = [parameter for parameter in inspect.signature(build).parameters if parameter not in GIVEN]
-    for option in options:
+    parameters = inspect.signature(build).parameters
+    known = [parameter for parameter in parameters if parameter not in GIVEN]
+    for option, value in options.items():
         if option not in known:
             hint = advice(option, known, otherwise="it has")
             raise SegtraceError(f"framework {name!r} has no option {option!r}; {hint}")
+        _check(name, option, value, parameters[option].annotation)
     built: nn.Module = build(
         encoder_channels=network.encoder_channels,
         encoder_scales=network.encoder_scales,
@@ -78,3 +81,16 @@ def attach(
         **options,
     )
     return built
+
+
+def _check(name: str, option: str, value: Any, kind: Any) -> None:
+    """Refuse a value that an option of this kind does not take: YAML has 1e-4 for a word, and "no" in quotes is true."""
+    if kind is bool and not isinstance(value, bool):
+        raise SegtraceError(f"{name}: {option} {value!r}; it takes true or false, without quotes")
+    if kind is float and (
+        isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0
+    ):
+        hint = ""
+        if isinstance(value, str) and "e" in value.lower():
+            hint = "; YAML takes such a number only with a point: 1.0e-4"
+        raise SegtraceError(f"{name}: {option} {value!r}; it takes a number from 0 on{hint}")

@@ -28,6 +28,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from segtrace.background import in_front
 from segtrace.distill._heads import Head
@@ -46,10 +47,13 @@ def softened(logits: Tensor, tau: float, *, background: bool = True) -> Tensor:
 
     Where the logits lack the ``background``, it is put in front: then (N, K + 1, V).
     """
-    wide = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
-    if not background:
-        wide = in_front(wide)
+    wide = _wide(logits) if background else in_front(_wide(logits))
     return torch.log_softmax(wide.flatten(2) / tau, dim=1)
+
+
+def _wide(values: Tensor) -> Tensor:
+    """``values`` in float32 or more."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def divergence(teacher: Tensor, student: Tensor) -> Tensor:
@@ -110,47 +114,95 @@ class DualSelfDistillation(nn.Module):
     ) -> Tensor:
         """The loss of one batch, a scalar; arguments as in :mod:`segtrace.distill`."""
         loss = self.loss_of(logits, target)
-        # shallow to deep for encoders; D_1 is the decoder's last, so turned round
-        encoders = [head(f) for head, f in zip(self.encoder_heads, encoder)]  # noqa: B905  none without alpha
-        decoders = [head(f) for head, f in zip(self.decoder_heads, decoder)][::-1]  # noqa: B905
-        if self.eta:
-            for out in decoders:
-                loss = loss + self.eta * self.loss_of(out, target)
-        with torch.autocast(logits.device.type, enabled=False):
-            if self.alpha_encoder:
-                loss = loss + self.factor * self.alpha_encoder * self._distilled(encoders[::-1])
-            if self.alpha_decoder:
-                loss = loss + self.factor * self.alpha_decoder * self._distilled(decoders)
+        # the deepest in the paper's sense first: E_Z … E_1, D_1 … D_Z
+        encoders = list(zip(self.encoder_heads, encoder))[::-1]  # noqa: B905  none without alpha
+        decoders = list(zip(self.decoder_heads, decoder))[::-1]  # noqa: B905
+        for side, eta, alpha in (
+            (encoders, 0.0, self.alpha_encoder),
+            (decoders, self.eta, self.alpha_decoder),
+        ):
+            supervised, distilled = self._terms(side, target, eta=eta, alpha=alpha)
+            for term in supervised:
+                loss = loss + eta * term
+            if distilled:
+                loss = loss + self.factor * alpha * torch.stack(distilled).sum()
         if self.feature_weight:
             for projections, features in (
                 (self.encoder_projections, encoder[1:]),
                 (self.decoder_projections, decoder[1:]),
             ):
-                loss = loss + self.feature_weight * _feature_distance(projections, features)
+                loss = loss + self.feature_weight * _feature_distance(
+                    projections, features, detach=self.detach
+                )
         return loss
 
-    def _distilled(self, outputs: Sequence[Tensor]) -> Tensor:
-        """The sum of divergences of one side; ``outputs`` begin with its deepest layer in the paper's sense."""
-        found = [softened(out, self.tau, background=self.background) for out in outputs]
-        students = found
-        if self.teacher == "deepest":
-            taught, students = found[0], found[1:]
-        elif self.teacher == "reversed":
-            taught, students = found[-1], found[:-1]
+    def _terms(
+        self, side: Sequence[tuple[nn.Module, Tensor]], target: Tensor, *, eta: float, alpha: float
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The losses of one side's outputs against the labels, and their divergences from the side's teacher.
+
+        What an output costs in memory is several maps of the input's size and all classes. It is computed again in
+        the backward pass instead, which a head's few channels allow.
+        """
+        if not side:
+            return [], []
+        taught = self._taught(side) if alpha else None
+        own = {"deepest": 0, "reversed": len(side) - 1, "mean": -1}[self.teacher]
+        supervised, distilled = [], []
+        for place, (head, feature) in enumerate(side):
+            teacher = None if place == own else taught
+            if teacher is None and not eta:
+                continue
+            found = checkpoint(
+                self._of_output,
+                head,
+                feature,
+                target if eta else None,
+                teacher,
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
+            if eta:
+                supervised.append(found[0])
+            if teacher is not None:
+                distilled.append(found[-1])
+        return supervised, distilled
+
+    def _of_output(
+        self, head: nn.Module, feature: Tensor, target: Tensor | None, taught: Tensor | None
+    ) -> list[Tensor]:
+        """One output's loss against the labels, and its divergence from the teacher, where they are asked for."""
+        out = head(feature)
+        found = [] if target is None else [self.loss_of(out, target)]
+        if taught is not None:
+            found.append(divergence(taught, self._softened(out)))
+        return found
+
+    def _taught(self, side: Sequence[tuple[nn.Module, Tensor]]) -> Tensor:
+        """The teacher's softened log-probabilities (N, K, V)."""
+        if self.teacher == "mean":
+            all_of_them = [self._softened(head(feature)).exp() for head, feature in side]
+            taught = torch.stack(all_of_them).mean(0).log()
         else:
-            taught = torch.stack([one.exp() for one in found]).mean(0).log()
-        if self.detach:
-            taught = taught.detach()
-        return torch.stack([divergence(taught, student) for student in students]).sum()
+            head, feature = side[0 if self.teacher == "deepest" else -1]
+            taught = self._softened(head(feature))
+        return taught.detach() if self.detach else taught
+
+    def _softened(self, out: Tensor) -> Tensor:
+        with torch.autocast(out.device.type, enabled=False):
+            return softened(out, self.tau, background=self.background)
 
 
-def _feature_distance(projections: nn.ModuleList, features: Sequence[Tensor]) -> Tensor:
+def _feature_distance(projections: nn.ModuleList, features: Sequence[Tensor], *, detach: bool) -> Tensor:
     """The sum of mean squared differences between each feature's vector and that of the last, its teacher."""
-    vectors = [
-        project(feature.flatten(2).mean(2)).float()
+    *students, taught = (
+        _wide(project(feature.flatten(2).mean(2)))
         for project, feature in zip(projections, features, strict=True)
-    ]
-    return torch.stack([functional.mse_loss(vector, vectors[-1]) for vector in vectors[:-1]]).sum()
+    )
+    if detach:
+        taught = taught.detach()
+    distances = [functional.mse_loss(vector, taught) for vector in students]
+    return torch.stack(distances).sum() if distances else taught.new_zeros(())  # few levels, no student
 
 
 def build(
