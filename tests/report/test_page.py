@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -174,6 +175,25 @@ def test_leaks_of_a_published_split_reach_table_and_gates(make_project):
     assert "3 of the scored cases have one in training" in text
     assert "Protocol p, published; 3 leaks" in text
     assert "fold 0: subject s2 lies in train: a; test: <b>" in text
+
+
+def test_input_as_published_is_said_at_every_table(make_project):
+    make_project()
+    clean = " ".join(Page(make_page()).text.split())
+    assert "Protocol p; no leaks; input by recipe r" in clean
+    assert "as published" not in clean.split("Protocol p; no leaks; input by recipe r")[1][:40]
+    path = Path("config/datasets/toy.yaml")
+    data = json.loads(path.read_text())
+    data["recipes"]["r"]["faults"] = ["grey is <divided> twice"]
+    path.write_text(json.dumps(data))
+    text = " ".join(Page(make_page()).text.split())
+    caption = "input by recipe r, as published with its faults"
+    assert text.count(caption) == clean.count("input by recipe r") > 0
+    assert (
+        "Input as published: the recipe r keeps what is wrong in the published program. grey is <divided> twice."
+        in text
+    )
+    assert "It keeps what is wrong there: grey is <divided> twice" in text
 
 
 def test_gates_are_drawn_from_their_files_alone(built):
