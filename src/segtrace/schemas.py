@@ -413,3 +413,28 @@ SCHEMAS["cost"] = pa.DataFrameSchema(
     strict=True,
     unique=["method", "fold", "seed"],
 )
+#: One row a method and batch: what its network costs to predict with. Measured in part, so never compared.
+SCHEMAS["network_cost"] = pa.DataFrameSchema(
+    {
+        "method": _text(_NAME),
+        "network": _text(_NAME),
+        "size": _text(),  # (D, H, W) or (H, W) of an image as the network takes it
+        "channels": _whole(1),
+        "classes": _whole(1),  # background included
+        "parameters": _whole(),
+        "multiply_accumulates": _number(_POSITIVE, unknown=True),  # of one image
+        "batch": _whole(),  # 0 where nothing is measured
+        "latency_ms": _number(_POSITIVE, unknown=True),  # median
+        "fastest_ms": _number(_POSITIVE, unknown=True),
+        "slowest_ms": _number(_POSITIVE, unknown=True),
+        "passes": _whole(),
+        "memory_mb": _number(_POSITIVE, unknown=True),  # greatest, in 10⁶ bytes
+        "threads": _whole(1),
+        "precision": _text(),
+        "device": _text(empty=True),
+        "processor": _text(empty=True),
+        "reason": _text(empty=True),  # why something is not known
+    },
+    strict=True,
+    unique=["method", "batch"],
+)

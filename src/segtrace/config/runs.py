@@ -105,6 +105,17 @@ def preparation_of(data: models.Dataset, recipe: models.Recipe) -> dict[str, Any
     }
 
 
+def network_of(method: models.Method, data: models.Dataset) -> dict[str, Any]:
+    """A method's network for a data set, as ``run.json`` has it."""
+    return {
+        "name": method.network,
+        "options": method.options,
+        "in_channels": len(data.channels),
+        "out_channels": len(data.labels) + 1,
+        "spatial_dims": data.dimensions,
+    }
+
+
 def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -> dict[str, Any]:
     """A run as plain JSON: everything that decides its outcome but data, code and environment.
 
@@ -135,13 +146,7 @@ def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -
         "threads": recipe.threads or threads,
         "determinism": determinism,
         "labels": {str(value): name for value, name in data.labels.items()},
-        "network": {
-            "name": method.network,
-            "options": method.options,
-            "in_channels": len(data.channels),
-            "out_channels": len(data.labels) + 1,
-            "spatial_dims": data.dimensions,
-        },
+        "network": network_of(method, data),
         "framework": method.framework,
         "framework_options": method.framework_options,
         "training_name": training,
