@@ -402,6 +402,8 @@ SCHEMAS["cost"] = pa.DataFrameSchema(
         "fold": _whole(),
         "seed": _whole(),
         "parameters": _number(_POSITIVE, unknown=True),
+        "multiply_accumulates": _number(_POSITIVE, unknown=True),  # of one image of the size beside it
+        "size": _text(empty=True),  # (D, H, W) or (H, W) that the network sees at once in prediction: 256x256
         "minutes": _number(_POSITIVE, unknown=True),  # of the training
         "memory_gb": _number(_POSITIVE, unknown=True),  # greatest resident memory, in 10⁹ bytes
         "cores_used": _number(_POSITIVE, unknown=True),  # on average

@@ -8,7 +8,8 @@ from segtrace import tables
 from segtrace.cli import main
 from segtrace.config import load, models
 from segtrace.cost import measure, table
-from segtrace.cost.asked import asked, image_size
+from segtrace.cost.asked import asked
+from segtrace.cost.operations import image_size
 from segtrace.errors import SegtraceError
 
 NETWORK = {
@@ -40,11 +41,13 @@ def test_what_is_given_wins() -> None:
 
 
 def test_a_recipes_size_is_x_y_and_a_networks_h_w() -> None:
-    training = models.Training.model_validate({"epochs": 1, "learning_rate": 1.0})
-    assert image_size(training, models.Recipe(size=[256, 192])) == (192, 256)
-    assert image_size(training, models.Recipe()) == ()
-    cropped = training.model_copy(update={"crop": models.Crop(size=[32, 48])})
-    assert image_size(cropped, models.Recipe(size=[256, 192])) == (32, 48)
+    training = models.Training.model_validate({"epochs": 1, "learning_rate": 1.0}).model_dump()
+    recipe = models.Recipe(size=[256, 192]).model_dump()
+    assert image_size(training, recipe) == (192, 256)
+    assert image_size(training, models.Recipe().model_dump()) == ()
+    cropped = training | {"crop": {"size": [32, 48]}}
+    assert image_size(cropped, recipe) == (32, 48)
+    assert image_size(cropped | {"inference": {"window": [64, 64]}}, recipe) == (64, 64)
 
 
 def test_unknown_names_and_sizes_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,11 +66,11 @@ def test_unknown_names_and_sizes_are_explained(monkeypatch: pytest.MonkeyPatch) 
 
 def test_latency_and_memory_are_measured_in_a_process_of_its_own() -> None:
     how = {"device": "cpu", "threads": 1, "precision": "fp32", "seconds": 0.0}
-    found = measure.measure(NETWORK, shape=(1, 1, 1024, 1024), **how)
+    found = measure.measure(NETWORK, shape=(1, 1, 512, 512), **how)
     assert found["passes"] >= measure.AT_LEAST
     assert 0 < found["fastest_ms"] <= found["latency_ms"] <= found["slowest_ms"]
-    # two channels of 1024² floats are 8 MB, and several live at once; torch itself is more than 200 MB
-    assert 20 < found["memory_mb"] < 200
+    # two channels of 512² floats are 2 MB, and several live at once; torch itself is more than 200 MB
+    assert 4 < found["memory_mb"] < 200
     failed = measure.measure(NETWORK, shape=(1, 3, 16, 16), **how)
     assert set(failed) == {"reason"}
     assert "channels" in failed["reason"]

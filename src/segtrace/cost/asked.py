@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from segtrace.config import load, models, runs
+from segtrace.cost import operations
 from segtrace.errors import SegtraceError, advice, raise_all
 
 #: Channels and classes of a method that no experiment trains: a colour picture, one label and the background.
@@ -74,18 +75,8 @@ def _of_experiment(method: str, name: str, experiment: models.Experiment) -> Ask
     recipe: models.Recipe = load.part(experiment.dataset, "recipe", data.recipes, experiment.recipe)
     training: models.Training = load.load("training", experiment.training_of(method))
     network = runs.network_of(load.method(method), data)
-    return Asked(method, network, image_size(training, recipe), f"experiment {name}")
-
-
-def image_size(training: models.Training, recipe: models.Recipe) -> tuple[int, ...]:
-    """What a network sees at once in prediction, (D, H, W) or (H, W); empty where images differ in size.
-
-    That is the window, by default the crop's size, or the whole prepared image.
-    """
-    window = training.inference.window or (training.crop.size if training.crop else None)
-    if window is not None:
-        return tuple(window)
-    return tuple(reversed(recipe.size or ()))  # a recipe gives (x, y), a network takes (H, W)
+    size = operations.image_size(training.model_dump(), recipe.model_dump())
+    return Asked(method, network, size, f"experiment {name}")
 
 
 def _of_method(name: str, size: Sequence[int] | None) -> Asked:

@@ -110,6 +110,17 @@ def fitting(network: "nn.Module", size: Sequence[int]) -> tuple[int, ...]:
     return tuple(-(-side // divisor) * divisor for side in size)
 
 
+def image_size(training: Mapping[str, Any], preparation: Mapping[str, Any]) -> tuple[int, ...]:
+    """What a network sees at once in prediction, (D, H, W) or (H, W); empty where images differ in size.
+
+    That is the window, by default the crop's size, or the whole prepared image. ``training`` and ``preparation`` are
+    entries of ``run.json``.
+    """
+    window = training["inference"]["window"] or (training["crop"] or {}).get("size")
+    # a recipe gives (x, y), a network takes (H, W)
+    return tuple(window if window is not None else reversed(preparation["size"] or ()))
+
+
 def of_spec(spec: Mapping[str, Any], size: Sequence[int]) -> int:
     """Multiply-accumulates of one image of ``size``, (D, H, W) or (H, W), by a ``network`` entry of ``run.json``.
 
