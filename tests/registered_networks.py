@@ -1,12 +1,14 @@
 """Every registered network, for tests over the registry: a new one is tested by being registered."""
 
 import pytest
+from torch import Tensor, nn
 
 from segtrace import networks
 from segtrace.errors import SegtraceError
 
 # small versions, so that the whole registry is tested in seconds
 SMALL = {
+    "attention_unet": [(2, {"widths": [4, 6, 8, 10, 12]})],
     "cotr": [(3, {"widths": [4, 6, 12], "layers": 1, "heads": 2, "points": 2, "mlp": 8})],
     "attention_unet3d": [(3, {"widths": [4, 6, 8, 10, 12]})],
     "dynunet": [(2, {"filters": [4, 6, 8, 10]}), (3, {"filters": [4, 6, 8]})],
@@ -14,7 +16,12 @@ SMALL = {
         (2, {"variant": v, "widths": [4, 6, 8, 10, 12]}) for v in ("transposed", "nested", "wide", "nearest")
     ]
     + [(2, {"variant": "bilinear", "widths": [4, 8, 12, 16, 16]})],
+    "unet_plus_plus": [
+        (2, {"widths": [4, 6, 8, 10, 12]}),
+        (2, {"widths": [4, 6, 8, 10, 12], "deep_supervision": True}),
+    ],
     "unet3d": [(3, {"base": 2})],
+    "resunet_plus_plus": [(2, {"widths": [4, 6, 8, 10, 12]})],
     "swin_unetr": [(2, {"depths": [1, 1, 1, 1], "heads": [1, 1, 2, 2], "window": 2})],
     "transbts": [(3, {"size": [16] * 3, "base": 8, "width": 16, "layers": 1, "heads": 2, "mlp": 16})],
     "unetr": [
@@ -35,6 +42,14 @@ def _published(name: str) -> list[tuple[int, dict]]:
             continue
         found.append((dims, {}))
     return found
+
+
+def all_logits(network: nn.Module, x: Tensor) -> list[Tensor]:
+    """The network's logits, and those of the heads that only training uses: together they use every parameter."""
+    if not getattr(network, "auxiliary_weights", ()):
+        return [network(x)]
+    logits, _, _, auxiliary = network.forward_auxiliary(x)
+    return [logits, *auxiliary]
 
 
 CASES = [

@@ -12,7 +12,11 @@ a ``torch.nn.Module`` with
 * ``encoder_channels``, ``encoder_scales``, ``decoder_channels``, ``decoder_scales``: the channels of these
   features and the factor by which each is smaller than the input, or the factors of all axes where they differ;
 * ``divisor``: every side of the input must be a multiple of it;
-* ``fixed_size``, where a network takes inputs of one size alone: its sides.
+* ``fixed_size``, where a network takes inputs of one size alone: its sides;
+* where it has heads that only training uses (deep supervision): ``forward_auxiliary(x) -> (logits, encoder, decoder,
+  auxiliary)``, what ``forward_features`` gives and a list of logits of the input's size; ``auxiliary_weights``, the
+  weight of each one's loss (empty where the network's options leave these heads out), and ``main_weight``, that of the
+  logits' loss. ``forward`` and ``forward_features`` leave these heads out.
 
 Only the module of a network that is asked for is imported, so listing them is quick.
 """

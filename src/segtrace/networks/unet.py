@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
+from segtrace.networks._convolutions import convolution, double_convolution
 
 
 @dataclass(frozen=True)
@@ -50,24 +51,12 @@ _VARIANTS = {
 }
 
 
-def _convolution(inputs: int, outputs: int, *, bias: bool) -> list[nn.Module]:
-    return [
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    ]
-
-
-def _double(inputs: int, middle: int, outputs: int, *, bias: bool) -> nn.Sequential:
-    return nn.Sequential(*_convolution(inputs, middle, bias=bias), *_convolution(middle, outputs, bias=bias))
-
-
 def _up(kind: str, inputs: int, outputs: int) -> nn.Module:
     """A layer that doubles the size; ``bilinear`` keeps its input's channels, the others give ``outputs``."""
     if kind == "transposed":
         return nn.ConvTranspose2d(inputs, outputs, 2, stride=2)
     if kind == "nearest":
-        return nn.Sequential(nn.Upsample(scale_factor=2), *_convolution(inputs, outputs, bias=True))
+        return nn.Sequential(nn.Upsample(scale_factor=2), *convolution(inputs, outputs))
     return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
 
 
@@ -82,7 +71,9 @@ class UNet(nn.Module):
         super().__init__()
         widths, bias = variant.widths, variant.bias
         inputs = (in_channels, *widths)
-        self.down = nn.ModuleList(_double(i, w, w, bias=bias) for i, w in zip(inputs, widths, strict=False))
+        self.down = nn.ModuleList(
+            double_convolution(i, w, bias=bias) for i, w in zip(inputs, widths, strict=False)
+        )
         self.pool = nn.MaxPool2d(2)
         ups, merges, below = [], [], widths[-1]
         outputs = [widths[-1]]
@@ -91,7 +82,8 @@ class UNet(nn.Module):
             ups.append(_up(variant.up, below, skip))
             joined = skip + (below if variant.up == "bilinear" else skip)
             after = widths[max(level - 1, 0)] if variant.narrow else skip
-            merges.append(_double(joined, joined // 2 if variant.narrow else after, after, bias=bias))
+            middle = joined // 2 if variant.narrow else after
+            merges.append(double_convolution(joined, after, middle=middle, bias=bias))
             outputs.append(after)
             below = after
         self.up = nn.ModuleList(ups)
