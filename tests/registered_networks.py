@@ -28,6 +28,7 @@ SMALL = {
         (2, {"size": [32, 32], "feature_size": 2, "hidden_size": 12, "mlp_size": 16, "heads": 2}),
         (3, {"size": [32, 32, 32], "feature_size": 2, "hidden_size": 12, "mlp_size": 16, "heads": 2}),
     ],
+    "unext": [(2, {"widths": [5, 6, 7, 8, 11]})],
     "vnet": [(2, {})],
 }
 
