@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from segtrace import device as devices
+from segtrace.background import classes_of
 from segtrace.train import loop, step
 
 WARM, TIMED = 20, 50
@@ -145,7 +146,7 @@ def bare(run: dict[str, Any], watch: Stopwatch, *, shape: tuple[int, ...]) -> Ti
     devices.set_determinism(run["determinism"], threads=run["threads"])
     with contextlib.redirect_stdout(io.StringIO()):
         learner = loop.prepare_learner(run, watch.device, sides=run["training"]["crop"]["size"])
-    images, labels = batch_of(shape, run["network"]["out_channels"], watch.device)
+    images, labels = batch_of(shape, classes_of(run), watch.device)
     learner.network.train()
     rate = run["training"]["learning_rate"]
     with contextlib.suppress(Enough):

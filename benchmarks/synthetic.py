@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from segtrace import store
+from segtrace.background import classes_of
 
 RUN = "msd_hippocampus/dsd/dsd/nnunet_small/paper/fold-0_seed-0"
 RESOLVED = Path(__file__).with_name("hippocampus.json")
@@ -77,7 +78,7 @@ def write_cases(
         random = np.random.default_rng([seed, 2, number])
         axes = np.ogrid[tuple(slice(0, n) for n in shape)]
         label = np.zeros(shape, np.uint8)
-        for value in range(1, run["network"]["out_channels"]):
+        for value in range(1, classes_of(run)):
             middle = [random.uniform(0.3, 0.7) * n for n in shape]
             distance = sum((axis - m) ** 2 for axis, m in zip(axes, middle, strict=True))
             label[distance < (min(shape) / 5) ** 2] = value

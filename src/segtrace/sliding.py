@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segtrace import background
 from segtrace.windows import Place, Plan, Step, make_plan, weight_sums
 
 #: Logit of background in a window that is skipped: far above any that a network gives, so that it outweighs
@@ -38,7 +39,7 @@ def _evaluating(networks: Sequence[nn.Module]) -> Iterator[None]:
 
 
 def _logits(network: nn.Module, plan: Plan, places: Sequence[Place]) -> Tensor:
-    """Logits (N, K, *window), float32, of N windows: the mean over all ways to mirror them."""
+    """Logits (N, K, *window), float32, of N windows, background first: the mean over all ways to mirror them."""
     stack = torch.stack([plan.image[(slice(None), *place)] for place in places])
     together = max(1, plan.batch // len(places))  # few windows leave room for several looks at once
     total: Tensor | None = None
@@ -51,7 +52,8 @@ def _logits(network: nn.Module, plan: Plan, places: Sequence[Place]) -> Tensor:
             back = part.flip(axes) if axes else part
             total = back if total is None else total + back
     assert total is not None  # one look is the window as it is
-    return total if len(plan.flips) == 1 else total / len(plan.flips)
+    mean = total if len(plan.flips) == 1 else total / len(plan.flips)
+    return mean if background.given_by(network) else background.in_front(mean)
 
 
 def _run(network: nn.Module, plan: Plan, step: Step, *, classes: int | None) -> tuple[Tensor | None, int]:
@@ -105,7 +107,8 @@ def predict_planes(
     Gives (number of the block's first plane, logits (M, K, n, H, W) or (M, K, n, W), float32 on ``device``): the
     planes of the first axis in order, each once. A block is overwritten when the next is asked for. What is held is
     M times a slab of logits, of K classes and about a window's side, whatever the length of the image. All
-    networks have K classes.
+    networks have K classes; where one gives no logit of the background, a zero stands for it
+    (:mod:`segtrace.background`).
 
     ``window`` is (D, H, W) or (H, W), a multiple of the networks' ``divisor``; None predicts the whole
     image at once. An image smaller than the window, or no multiple of the divisor in one piece, is

@@ -77,10 +77,19 @@ def test_missing_prepared_cases_are_listed(project):
     assert "case c is in" in str(caught.value)
 
 
+def recipes_of(method, dataset):
+    """The training recipes by which experiments train a method on a data set."""
+    experiments = map(load.experiment, load.names("experiments"))
+    return sorted(
+        {e.training_of(method) for e in experiments if e.dataset == dataset and method in e.methods}
+    )
+
+
 def test_methods_have_the_parameters_that_their_files_state(monkeypatch):
     import torch
 
     from segtrace import networks
+    from segtrace.config import runs
 
     monkeypatch.chdir(ROOT)
     checked = 0
@@ -88,17 +97,15 @@ def test_methods_have_the_parameters_that_their_files_state(monkeypatch):
         method = load.method(name)
         for dataset, expected in method.parameters.items():
             data = load.dataset(dataset)
-            # MONAI's Swin UNETR asks a tensor for its value
-            with torch.device("cpu" if method.network == "swin_unetr" else "meta"):
-                network = networks.create(
-                    method.network,
-                    in_channels=len(data.channels),
-                    out_channels=len(data.labels) + 1,
-                    spatial_dims=data.dimensions,
-                    **method.options,
-                )
-            assert sum(p.numel() for p in network.parameters()) == expected, (name, dataset)
-            checked += 1
+            for recipe in recipes_of(name, dataset) or [
+                "generic_2d"
+            ]:  # a loss may want no logit of the background
+                spec = runs.network_of(data, method, load.load("training", recipe))
+                # MONAI's Swin UNETR asks a tensor for its value
+                with torch.device("cpu" if method.network == "swin_unetr" else "meta"):
+                    network = networks.of_run({"network": spec})
+                assert sum(p.numel() for p in network.parameters()) == expected, (name, dataset, recipe)
+                checked += 1
     assert checked
 
 

@@ -105,13 +105,17 @@ def preparation_of(data: models.Dataset, recipe: models.Recipe) -> dict[str, Any
     }
 
 
-def network_of(method: models.Method, data: models.Dataset) -> dict[str, Any]:
-    """A method's network for a data set, as ``run.json`` has it."""
+def network_of(data: models.Dataset, method: models.Method, training: models.Training) -> dict[str, Any]:
+    """The network of a run as plain JSON; its loss decides whether the background has a logit."""
+    from segtrace import losses
+
+    background = losses.has_background(training.loss)
     return {
         "name": method.network,
         "options": method.options,
         "in_channels": len(data.channels),
-        "out_channels": len(data.labels) + 1,
+        "out_channels": len(data.labels) + background,
+        "background": background,
         "spatial_dims": data.dimensions,
     }
 
@@ -146,7 +150,7 @@ def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -
         "threads": recipe.threads or threads,
         "determinism": determinism,
         "labels": {str(value): name for value, name in data.labels.items()},
-        "network": network_of(method, data),
+        "network": network_of(data, method, recipe),
         "framework": method.framework,
         "framework_options": method.framework_options,
         "training_name": training,

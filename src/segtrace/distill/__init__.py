@@ -1,11 +1,12 @@
 """Frameworks by name: objectives over a network's features, with heads of their own, for training only.
 
 Each lives in a module of its own with a function ``build(*, encoder_channels, encoder_scales, decoder_channels,
-decoder_scales, out_channels, spatial_dims, loss_of, **options)``. What it builds is a ``torch.nn.Module`` with
+decoder_scales, out_channels, background, spatial_dims, loss_of, **options)``. What it builds is a ``torch.nn.Module`` with
 ``forward(logits, encoder, decoder, target) -> scalar``: logits, encoder and decoder are what a network's
 ``forward_features`` gives (:mod:`segtrace.networks`), the target holds class numbers, (N, D, H, W) or (N, H, W).
 Its parameters are those of the heads; the network knows nothing of it, so that inference pays nothing and any
-framework fits any network.
+framework fits any network. Heads give as many logits as the network (``out_channels``), the background's first or, where
+``background`` is False, none of it: then :mod:`segtrace.background` says what stands for it among probabilities.
 """
 
 import importlib
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segtrace.background import given_by
 from segtrace.errors import SegtraceError, advice
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ GIVEN = (
     "decoder_channels",
     "decoder_scales",
     "out_channels",
+    "background",
     "spatial_dims",
     "loss_of",
 )
@@ -69,6 +72,7 @@ def attach(
         decoder_channels=network.decoder_channels,
         decoder_scales=network.decoder_scales,
         out_channels=out_channels,
+        background=given_by(network),
         spatial_dims=spatial_dims,
         loss_of=loss_of,
         **options,

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segtrace.background import in_front
 from segtrace.distill._heads import Head
 from segtrace.errors import SegtraceError
 
@@ -40,9 +41,14 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Scale = int | tuple[int, ...]
 
 
-def softened(logits: Tensor, tau: float) -> Tensor:
-    """Log-probabilities (N, K, V) of logits (N, K, …) divided by the temperature ``tau`` (Eq. 2), in float32 or more."""
+def softened(logits: Tensor, tau: float, *, background: bool = True) -> Tensor:
+    """Log-probabilities (N, K, V) of logits (N, K, …) divided by the temperature ``tau`` (Eq. 2), in float32 or more.
+
+    Where the logits lack the ``background``, it is put in front: then (N, K + 1, V).
+    """
     wide = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+    if not background:
+        wide = in_front(wide)
     return torch.log_softmax(wide.flatten(2) / tau, dim=1)
 
 
@@ -60,6 +66,7 @@ class DualSelfDistillation(nn.Module):
         encoder: Sequence[tuple[int, Scale]],
         decoder: Sequence[tuple[int, Scale]],
         out_channels: int,
+        background: bool,
         spatial_dims: int,
         loss_of: Loss,
         eta: float,
@@ -73,7 +80,7 @@ class DualSelfDistillation(nn.Module):
         feature_weight: float,
     ) -> None:
         super().__init__()
-        self.loss_of, self.eta = loss_of, eta
+        self.loss_of, self.eta, self.background = loss_of, eta, background
         self.alpha_encoder, self.alpha_decoder = alpha_encoder, alpha_decoder
         self.tau, self.factor = tau, tau**2 if tau_squared else 1.0
         self.teacher, self.detach = teacher, detach
@@ -124,7 +131,7 @@ class DualSelfDistillation(nn.Module):
 
     def _distilled(self, outputs: Sequence[Tensor]) -> Tensor:
         """The sum of divergences of one side; ``outputs`` begin with its deepest layer in the paper's sense."""
-        found = [softened(out, self.tau) for out in outputs]
+        found = [softened(out, self.tau, background=self.background) for out in outputs]
         students = found
         if self.teacher == "deepest":
             taught, students = found[0], found[1:]
@@ -153,6 +160,7 @@ def build(
     decoder_channels: Sequence[int],
     decoder_scales: Sequence[Scale],
     out_channels: int,
+    background: bool,
     spatial_dims: int,
     loss_of: Loss,
     eta: float = 1.0,
@@ -174,6 +182,7 @@ def build(
         encoder=list(zip(encoder_channels, encoder_scales, strict=True)),
         decoder=list(zip(decoder_channels, decoder_scales, strict=True)),
         out_channels=out_channels,
+        background=background,
         spatial_dims=spatial_dims,
         loss_of=loss_of,
         eta=eta,

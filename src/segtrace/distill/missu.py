@@ -102,6 +102,7 @@ def build(
     decoder_channels: Sequence[int],
     decoder_scales: Sequence[int | tuple[int, ...]],
     out_channels: int,
+    background: bool,
     spatial_dims: int,
     loss_of: Callable[[Tensor, Tensor], Tensor],
     alpha: float = 1.0,

@@ -2,11 +2,17 @@
 
 What it builds is a function ``loss(logits, target) -> scalar``: logits are (N, K, D, H, W) or (N, K, H, W),
 the target holds class numbers 0..K-1, (N, D, H, W) or (N, H, W), of any integer type.
+
+A module whose loss wants no logit of the background says ``BACKGROUND = False``: then the network of a run has a
+logit for each label alone, K of them for class numbers 0..K, and the background's is zero wherever classes are
+compared (:mod:`segtrace.background`).
 """
 
+import ast
 import importlib
 import inspect
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +33,16 @@ def module_of(name: str) -> str:
         hint = advice(name, names())
         raise SegtraceError(f"no loss {name!r}; {hint}")
     return f"segtrace.losses.{name}"
+
+
+@cache
+def has_background(name: str) -> bool:
+    """Whether the loss ``name`` wants a logit of the background: its ``BACKGROUND``, read without importing it."""
+    path = Path(__file__).parent / f"{module_of(name).rpartition('.')[2]}.py"
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "BACKGROUND":
+            return bool(ast.literal_eval(node.value))
+    return True
 
 
 def create(name: str, **options: Any) -> "Callable[[Tensor, Tensor], Tensor]":

@@ -18,6 +18,9 @@ a ``torch.nn.Module`` with
   weight of each one's loss (empty where the network's options leave these heads out), and ``main_weight``, that of the
   logits' loss. ``forward`` and ``forward_features`` leave these heads out.
 
+K counts the background, but for the network of a run whose loss wants no logit of it: :func:`of_run` gives such a
+network the attribute ``background`` = False, and :mod:`segtrace.background` says what then stands for it.
+
 Only the module of a network that is asked for is imported, so listing them is quick.
 """
 
@@ -29,6 +32,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segtrace import background
 from segtrace.errors import SegtraceError, advice
 
 if TYPE_CHECKING:
@@ -61,7 +65,7 @@ def create(
 ) -> "nn.Module":
     """Build the network ``name`` with random initial weights from torch's global generator.
 
-    ``out_channels`` counts the background; ``spatial_dims`` is 2 or 3, and may be left out where a
+    ``out_channels`` counts the logits; ``spatial_dims`` is 2 or 3, and may be left out where a
     network knows one only. An option that the network does not have is an error that names the nearest.
     """
     build = importlib.import_module(module_of(name)).build
@@ -81,15 +85,20 @@ def create(
 
 
 def of_run(run: Mapping[str, Any]) -> "nn.Module":
-    """The network of a resolved run (the content of ``run.json``), as :func:`create` builds it."""
+    """The network of a resolved run (the content of ``run.json``), as :func:`create` builds it.
+
+    Its attribute ``background`` says whether the first logit is the background's (:mod:`segtrace.background`).
+    """
     spec = run["network"]
-    return create(
+    network = create(
         spec["name"],
         in_channels=spec["in_channels"],
         out_channels=spec["out_channels"],
         spatial_dims=spec["spatial_dims"],
         **spec["options"],
     )
+    network.__dict__["background"] = background.has_logit(run)  # no weight and no part: a note
+    return network
 
 
 def check_spatial_dims(name: str, given: int | None, known: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrace import files, layout
+from segtrace.background import classes_of
 from segtrace.errors import SegtraceError, raise_all
 from segtrace.sliding import inference_of
 
@@ -69,6 +70,7 @@ def _alike(run: dict[str, Any]) -> dict[str, Any]:
         "data set": run["dataset"],
         "recipe": run["recipe"],
         "labels": run["labels"],
-        **{f"network.{key}": spec[key] for key in ("in_channels", "out_channels", "spatial_dims")},
+        **{f"network.{key}": spec[key] for key in ("in_channels", "spatial_dims")},
+        "classes": classes_of(run),
         **{f"inference.{key}": value for key, value in inference_of(run).items()},
     }

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segtrace import store
+from segtrace import background, store
 from segtrace.errors import SegtraceError, raise_all
 from segtrace.train import augment, sampling
 from segtrace.train.augment import Box, Pool
@@ -105,10 +105,9 @@ def _open(folder: Path, name: str, run: Mapping[str, Any], problems: list[str]) 
             f"channels in {network['spatial_dims']}-D"
         )
         return None
-    if int(entry.label.max()) >= network["out_channels"]:
-        problems.append(
-            f"{folder}/{name}: label {int(entry.label.max())}, the run has 0 to {network['out_channels'] - 1}"
-        )
+    highest, classes = int(entry.label.max()), background.classes_of(run)
+    if highest >= classes:
+        problems.append(f"{folder}/{name}: label {highest}, the run has 0 to {classes - 1}")
     return Case(entry.image, entry.label, Labelled.of(entry.label))
 
 

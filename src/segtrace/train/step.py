@@ -50,6 +50,11 @@ class Learner:
         return trained_parameters(self.network, self.objective)
 
 
+def auxiliary_weights(network: nn.Module) -> tuple[float, ...]:
+    """The weights of the outputs that a network is trained through beside its logits (:mod:`segtrace.networks`)."""
+    return tuple(getattr(network, "auxiliary_weights", ()))
+
+
 def trained_parameters(network: nn.Module, objective: nn.Module | None) -> list[nn.Parameter]:
     """The parameters of a network, and after them those of a framework's heads."""
     return [*network.parameters(), *(objective.parameters() if objective is not None else ())]
@@ -76,9 +81,16 @@ def learner(
         loss_of,
         training,
         parts,
-        network if objective is None else network.forward_features,
+        _forward_of(network, objective),
         objective=objective,
     )
+
+
+def _forward_of(network: nn.Module, objective: nn.Module | None) -> Callable[[Tensor], Any]:
+    """What a step calls: the network, or that which gives features and further outputs where they are needed."""
+    if auxiliary_weights(network):
+        return network.forward_auxiliary
+    return network if objective is None else network.forward_features
 
 
 def optimiser(
@@ -119,11 +131,7 @@ def take(learner: Learner, images: Tensor, labels: Tensor, *, rate: float) -> tu
     for image, label in zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True):
         with autocast(device, training, recorded=learner.manner == "graphs"):
             output = learner.forward(image.contiguous(memory_format=layout))
-            loss = (
-                learner.loss_of(output, label)
-                if learner.objective is None
-                else learner.objective(*output, label)
-            )
+            loss = _loss(learner, output, label)
         if pieces > 1:
             loss = loss * (len(image) / len(images))
         loss.backward()
@@ -133,6 +141,24 @@ def take(learner: Learner, images: Tensor, labels: Tensor, *, rate: float) -> tu
     if learner.average is not None:
         learner.average.update_parameters(learner.network)
     return total, norm
+
+
+def _loss(learner: Learner, output: Any, label: Tensor) -> Tensor:
+    """What a step minimises, from what ``forward`` gave.
+
+    The loss of the logits or, under a framework, its objective, which holds that loss as one of its terms. Of a network
+    with further outputs: main_weight times this, plus the sum of each one's weight times its loss, so that a
+    framework's terms keep their proportion to the loss of the logits.
+    """
+    objective, weights = learner.objective, auxiliary_weights(learner.network)
+    parts = [output] if objective is None and not weights else list(output)
+    auxiliary = parts.pop() if weights else []
+    total: Tensor = learner.loss_of(parts[0], label) if objective is None else objective(*parts, label)
+    if weights:
+        total = total * getattr(learner.network, "main_weight", 1.0)
+    for weight, logits in zip(weights, auxiliary, strict=True):
+        total = total + weight * learner.loss_of(logits, label)
+    return total
 
 
 def autocast(device: torch.device, training: Mapping[str, Any], *, recorded: bool = False) -> torch.autocast:
@@ -159,8 +185,8 @@ def accelerate(learner: Learner, batch: tuple[int, ...]) -> None:
     """
     training, network, device = learner.training, learner.network, learner.device
     mode = training["compile"]
-    if learner.objective is not None and (mode is not None or training["cuda_graphs"]):
-        print("compile or cuda_graphs: not with a framework; training without", flush=True)
+    if (learner.objective is not None or auxiliary_weights(network)) and (mode or training["cuda_graphs"]):
+        print("compile or cuda_graphs: not with a framework or further outputs; training without", flush=True)
         return
     if mode is None and not training["cuda_graphs"]:
         return

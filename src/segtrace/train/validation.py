@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from segtrace.background import classes_of
 from segtrace.sliding import inference_of, predict_planes
 from segtrace.train.data import Cases
 
@@ -18,7 +19,7 @@ def validate(
 
     A label that is in neither the reference nor the prediction of a case is left out of the mean.
     """
-    classes = run["network"]["out_channels"]
+    classes = classes_of(run)
     plain = inference_of(run) | {"mirror": [], "skip_empty": False}  # a curve, not a result
     found = []
     for name in run["cases"]["val"]:
