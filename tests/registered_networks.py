@@ -23,6 +23,15 @@ SMALL = {
     "unet3d": [(3, {"base": 2})],
     "resunet_plus_plus": [(2, {"widths": [4, 6, 8, 10, 12]})],
     "swin_unetr": [(2, {"depths": [1, 1, 1, 1], "heads": [1, 1, 2, 2], "window": 2})],
+    "emis": [
+        (2, {"base": 4, "places": 3}),
+        (2, {"base": 4, "attention": False, "fusion": "three_scales"}),
+        (2, {"base": 4, "attention": False, "fusion": None}),
+    ],
+    "sc_unext": [
+        (2, {"widths": [5, 6, 7, 8, 11], "skip": skip, "fusion": fusion})
+        for skip, fusion in ((True, True), (True, False), (False, True))
+    ],
     "transbts": [(3, {"size": [16] * 3, "base": 8, "width": 16, "layers": 1, "heads": 2, "mlp": 16})],
     "unetr": [
         (2, {"size": [32, 32], "feature_size": 2, "hidden_size": 12, "mlp_size": 16, "heads": 2}),

@@ -42,9 +42,13 @@ def shifted(x: Tensor, *, axis: int) -> Tensor:
     """``x`` (N, H, W, C), its five groups of channels moved by -2 … 2 along ``axis`` (1 is H, 2 is W); zeros come in."""
     moved = []
     for step, group in zip(SHIFTS, x.chunk(len(SHIFTS), dim=3), strict=False):
-        pads = [0] * 6  # of C, W and H
-        pads[6 - 2 * axis : 8 - 2 * axis] = (step, -step)
-        moved.append(functional.pad(group, pads) if step else group)
+        if step and abs(step) >= x.shape[axis]:
+            group = torch.zeros_like(group)  # a pad cannot cut off more than there is
+        elif step:
+            pads = [0] * 6  # of C, W and H
+            pads[6 - 2 * axis : 8 - 2 * axis] = (step, -step)
+            group = functional.pad(group, pads)
+        moved.append(group)
     return torch.cat(moved, dim=3)
 
 
