@@ -53,6 +53,8 @@ def test_filled_by_shape_it_gives_what_the_published_program_gives(entry):
         found = module(x.view(last).permute(0, 3, 1, 2) if last else x)
     found = (found.permute(0, 2, 3, 1) if last else found).flatten().double()
     samples = found[:: found.numel() // 8][:8]
-    assert samples.tolist() == pytest.approx(expected["values"], abs=1e-4)
+    # an output that hardly varies would hide a wrong layer within 1e-4 (the nested U-Net's corners, aligned or not)
+    tolerance = min(1e-4, 1e-3 * expected["std"])
+    assert samples.tolist() == pytest.approx(expected["values"], abs=tolerance)
     for name in ("mean", "std", "min", "max"):
-        assert float(getattr(found, name)()) == pytest.approx(expected[name], abs=1e-4), name
+        assert float(getattr(found, name)()) == pytest.approx(expected[name], abs=tolerance), name
