@@ -422,7 +422,7 @@ SCHEMAS["network_cost"] = pa.DataFrameSchema(
         "network": _text(_NAME),
         "size": _text(),  # (D, H, W) or (H, W) of an image as the network takes it
         "channels": _whole(1),
-        "classes": _whole(1),  # background included
+        "classes": _whole(1),  # logits of a voxel
         "parameters": _whole(),
         "multiply_accumulates": _number(_POSITIVE, unknown=True),  # of one image
         "batch": _whole(),  # 0 where nothing is measured

@@ -238,7 +238,8 @@ def read_parameters(runs: Iterable[layout.RunName]) -> dict[str, int]:
 def count_macs(experiment: Experiment) -> dict[tuple[str, tuple[int, ...]], int]:
     """(Method, size of an image) → multiply-accumulates, for those that stand beside a printed cell.
 
-    The networks are those of the experiment's data: with its channels, and its labels and the background as classes.
+    The networks are as the experiment trains them: with its data's channels, and a logit of each label and, unless
+    the loss is one of sigmoids, of the background.
     """
     from segtrace.cost import operations
 
@@ -246,7 +247,10 @@ def count_macs(experiment: Experiment) -> dict[tuple[str, tuple[int, ...]], int]
         return {}
     data = load.dataset(experiment.dataset)
     return {
-        (method, size): operations.of_spec(runs.network_of(load.method(method), data), size)
+        (method, size): operations.of_spec(
+            runs.network_of(data, load.method(method), load.load("training", experiment.training_of(method))),
+            size,
+        )
         for method, sizes in experiment.published.counts_macs.items()
         for size in sizes
     }

@@ -74,7 +74,7 @@ def _of_experiment(method: str, name: str, experiment: models.Experiment) -> Ask
     data = load.dataset(experiment.dataset)
     recipe: models.Recipe = load.part(experiment.dataset, "recipe", data.recipes, experiment.recipe)
     training: models.Training = load.load("training", experiment.training_of(method))
-    network = runs.network_of(load.method(method), data)
+    network = runs.network_of(data, load.method(method), training)
     size = operations.image_size(training.model_dump(), recipe.model_dump())
     return Asked(method, network, size, f"experiment {name}")
 
@@ -89,6 +89,7 @@ def _of_method(name: str, size: Sequence[int] | None) -> Asked:
         "options": method.options,
         "in_channels": CHANNELS,
         "out_channels": CLASSES,
+        "background": True,
         "spatial_dims": len(size) if size else 2,
     }
     return Asked(name, network, (), f"{CHANNELS} channels, {CLASSES} classes; no experiment trains it")

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--channels", type=at_least_one, help="channels of an image (default: the data set's)"
     )
     parser.add_argument(
-        "--classes", type=at_least_one, help="classes, background included (default: the data set's)"
+        "--classes", type=at_least_one, help="logits of a voxel (default: as the experiment trains it)"
     )
     parser.add_argument(
         "--batch", nargs="+", type=at_least_one, default=[1, 8], help="images at once (default: 1 8)"
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     print("\n".join(table.text_of(made)))
     print(
-        f"\nchannels and classes: {made[0]['channels']} and {made[0]['classes']} ({wanted[0].of}). GMAC: 10⁹ "
+        f"\nchannels and logits: {made[0]['channels']} and {made[0]['classes']} ({wanted[0].of}). GMAC: 10⁹ "
         f"multiply-accumulates of one image, by {operations.TOOL} of torch {torch.__version__}."
     )
     if not arguments.counts:

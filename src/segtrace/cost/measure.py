@@ -64,7 +64,7 @@ def in_this_process(asked: Mapping[str, Any]) -> dict[str, Any]:
     devices.set_determinism("strict", threads=asked["threads"])
     device = torch.device(asked["device"])
     x = torch.randn(tuple(asked["shape"]), generator=torch.Generator().manual_seed(0))
-    before = _begin(device)
+    before = begin(device)
     network = networks.of_run(asked).eval()
     layout = devices.memory_format(device, precision=asked["precision"], axes=x.dim() - 2)
     network, x = network.to(device, memory_format=layout), x.to(device).contiguous(memory_format=layout)
@@ -87,13 +87,13 @@ def in_this_process(asked: Mapping[str, Any]) -> dict[str, Any]:
         "fastest_ms": min(counted),
         "slowest_ms": max(counted),
         "passes": len(counted),
-        "memory_mb": (_peak(device) - before) / 1e6,
+        "memory_mb": (peak(device) - before) / 1e6,
         "device": kind["device"],
         "processor": kind["processor"],
     }
 
 
-def _begin(device: Any) -> int:
+def begin(device: Any) -> int:
     """Forget the greatest memory so far; bytes that do not count."""
     import torch
 
@@ -103,11 +103,11 @@ def _begin(device: Any) -> int:
     with contextlib.suppress(OSError):  # Linux alone: elsewhere the peak is that since the start
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         return _of_status("VmRSS")
-    return _peak(device)
+    return peak(device)
 
 
-def _peak(device: Any) -> int:
-    """Bytes at most since :func:`_begin`."""
+def peak(device: Any) -> int:
+    """Bytes at most since :func:`begin`."""
     import torch
 
     if device.type == "cuda":
