@@ -16,9 +16,9 @@ by segtrace's own loop, until --seconds are over; the next call goes on where it
 again. Where the machine is given back in between, the states of an unfinished training that fit (--states-mib) have come
 back with the output: lay the files `state-*` beside `runs.json`, and `train` begins with them.
 
-`experiments.md` and `experiments.json` hold a row a run: on the experiment's role and checkpoint, on the prepared grid, Dice, IoU,
-precision, recall and accuracy as means over cases and pooled; what was not run is a row that says so. `cases.csv` has the counts
-of each case. Trained on rounded images, none of it enters results/.
+`experiments.md` and `experiments.json` hold a row a run: on the experiment's role and checkpoint, on the prepared grid, Dice,
+IoU, precision, recall and accuracy as means over cases and pooled; what was not run is a row that says so. `cases.csv` has
+the counts of each case. Trained on rounded images, none of it enters results/.
 """
 
 import argparse
@@ -28,6 +28,7 @@ import io
 import json
 import lzma
 import os
+import shutil
 import sys
 import tarfile
 import tempfile
@@ -164,6 +165,8 @@ def train(
 ) -> Iterator[dict[str, Any]]:
     """Train and judge the runs in order until ``seconds`` are over; a row each, also of those not reached."""
     end = time.monotonic() + seconds
+    import torch._dynamo  # an optimiser's first step would: a stop in the midst of it leaves torch broken
+
     for number, entry in enumerate(wanted):
         run = entry["run"] | {"prepared": str(work / "data" / entry["run"]["prepared"].replace("/", "+"))}
         folder = work / "runs" / f"{number:03d}"
@@ -302,7 +305,7 @@ def bring_in(folder: Path, work: Path) -> None:
 def dry_run() -> None:
     """Pack, unpack, stop, send back, go on, judge: with made cases; raises where something is lost."""
     with tempfile.TemporaryDirectory() as made, contextlib.chdir(made):
-        here, there, again = Path("here"), Path("there"), Path("again")
+        here, there = Path("here"), Path("there")
         run = synthetic.small(spatial_dims=2, epochs=150, cases_per_step=2, validate_every=50)
         run["network"] |= {"in_channels": 1, "out_channels": 3, "spatial_dims": 2}
         synthetic.write_cases(run, here / "data", [(32, 32)] * 7, validation=1)
@@ -313,18 +316,24 @@ def dry_run() -> None:
         assert len(parts) > 1
         for part in parts:
             unpack(part, there)
-            unpack(part, again)
         before, after = (
             store.open_case(place, run["cases"]["val"][0])
             for place in (here / "data", there / "data" / run["prepared"].replace("/", "+"))
         )
         assert np.array_equal(before.label, after.label)
         assert np.abs(before.image - after.image).max() <= 1.01 * np.ptp(before.image) / 510
-        rows = list(train(wanted, work=there, seconds=8, save_seconds=0.2))
-        write(rows, Path("out"), states_mib=50)
+        while not list(Path("out").glob("state-*")):  # a call may end before the first step
+            rows = list(train(wanted, work=there, seconds=8, save_seconds=0.2))
+            if all(row["state"] == "done" for row in rows):
+                raise SystemExit("done before it could be stopped: nothing was shown")
+            if list(there.glob("runs/*/resume/*")):
+                write(rows, Path("out"), states_mib=50)
         print("—— a fresh machine ——", flush=True)
-        bring_in(Path("out"), again)
-        rows = list(train(wanted, work=again, seconds=600))
+        shutil.rmtree(there)
+        for part in parts:
+            unpack(part, there)
+        bring_in(Path("out"), there)
+        rows = list(train(wanted, work=there, seconds=600))
         write(rows, Path("out2"), states_mib=50)
         assert [row["state"] for row in rows] == ["done", "done"]
 
