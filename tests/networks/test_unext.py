@@ -62,7 +62,7 @@ def test_weights_are_drawn_as_published():
     assert block.depthwise.weight.std().item() == pytest.approx((2 / 9) ** 0.5, rel=0.05)
     assert network.tokens[0].embed.weight.std().item() == pytest.approx((2 / (9 * 160)) ** 0.5, rel=0.02)
     bound = (1 / (3 * 9)) ** 0.5  # torch's own for a plain convolution: uniform
-    assert bound * 0.95 < float(network.down[0][0].weight.abs().max()) <= bound
+    assert bound * 0.95 < network.down[0][0].weight.abs().max().item() <= bound
 
 
 def sc(**options):

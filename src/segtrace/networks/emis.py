@@ -69,7 +69,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The input's shape."""
-        few = _averaged(x, step=[-(-side // self.places) for side in x.shape[2:]])
+        few = _averaged(x, step=[-(-int(side) // self.places) for side in x.shape[2:]])
         query = self.query(x).flatten(2) * self.scale
         scores = query.transpose(1, 2) @ self.key(few).flatten(2)
         weights = torch.softmax(scores, dim=2)
@@ -90,7 +90,7 @@ class Fusion(nn.Module):
         """``bottom`` (N, C, H, W) and the skips from shallow to deep → (N, C, H, W)."""
         total = bottom
         for project, skip in zip(self.project, skips, strict=True):
-            factor = skip.shape[2] // bottom.shape[2]
+            factor = int(skip.shape[2]) // int(bottom.shape[2])
             total = total + project(_averaged(skip, step=(factor, factor)))
         if self.kind == "three_scales":
             scales = [_averaged(total, step=(step, step)) for step in (2, 4)]
