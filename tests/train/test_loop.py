@@ -79,6 +79,12 @@ def test_without_validation_cases_best_is_last(project):
         {"optimiser": "nadam"},
         {"optimiser": "sgd", "nesterov": True},
         {"framework": "dsd", "framework_options": {"share_heads": True}, "network": INSTANCE},
+        {
+            "framework": "emis",
+            "loss": "bce_dice",
+            "ema_decay": 0.9,
+            "network": INSTANCE | {"out_channels": 1, "background": False},
+        },
     ],
     ids=lambda changes: changes.get("framework") or changes["optimiser"],
 )

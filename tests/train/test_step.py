@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from train_helpers import INSTANCE, RUN, run_with
 
 from segtrace import checkpoint
@@ -53,6 +54,71 @@ def test_the_average_follows_the_weights():
     assert learner.trained is not learner.network
     for one, two in zip(learner.network.buffers(), learner.trained.buffers(), strict=True):
         assert torch.equal(one, two)  # running statistics are taken over as they are
+
+
+class Supervised(nn.Module):
+    """A network whose two further outputs only training uses."""
+
+    encoder_channels = decoder_channels = (3, 4)
+    encoder_scales, decoder_scales = (1, 1), (1, 1)
+    divisor = 1
+    auxiliary_weights, main_weight = (0.25, 0.125), 0.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 3, 1), nn.Conv2d(3, 4, 1)
+        self.heads = nn.ModuleList([nn.Conv2d(3, 2, 1), nn.Conv2d(4, 2, 1), nn.Conv2d(4, 2, 1)])
+
+    def forward_auxiliary(self, x):
+        one = self.first(x)
+        two = self.second(one)
+        first, second, logits = (head(part) for head, part in zip(self.heads, (one, two, two), strict=True))
+        return logits, [one, two], [one, two], [first, second]
+
+    def forward_features(self, x):
+        return self.forward_auxiliary(x)[:3]
+
+    def forward(self, x):
+        return self.forward_auxiliary(x)[0]
+
+
+@pytest.mark.parametrize("framework", [None, "emis"])
+@pytest.mark.parametrize("parts", [1, 5])
+def test_further_outputs_are_trained_by_their_weights(monkeypatch, framework, parts):
+    monkeypatch.setattr(loop.networks, "of_run", lambda run: Supervised())
+    learner = learner_of(run_with(precision="fp32", framework=framework), parts)
+    images, labels = batch()
+    loss, _ = step.take(learner, images, labels, rate=0.0)
+    *features, auxiliary = learner.network.forward_auxiliary(images)
+    main = learner.objective(*features, labels) if framework else learner.loss_of(features[0], labels)
+    one, two = (learner.loss_of(logits, labels) for logits in auxiliary)
+    expected = 0.5 * main + 0.25 * one + 0.125 * two
+    found = [p.grad.clone() for p in learner.parameters]
+    learner.optimiser.zero_grad()
+    expected.backward()
+    if parts == 1:
+        assert torch.equal(loss, expected.detach())
+        assert all(torch.equal(one, p.grad) for one, p in zip(found, learner.parameters, strict=True))
+    assert all(one.abs().max() > 0 for one in found)
+
+
+def test_a_network_whose_further_outputs_are_switched_off_is_trained_as_any(monkeypatch):
+    taken = []
+    for weights in ((0.25, 0.125), ()):
+        monkeypatch.setattr(Supervised, "auxiliary_weights", weights)
+        monkeypatch.setattr(loop.networks, "of_run", lambda run: Supervised())
+        learner = learner_of(run_with(precision="fp32"))
+        taken.append(step.take(learner, *batch(), rate=0.0)[0])
+        plain = learner.loss_of(learner.network(batch()[0]), batch()[1])
+    assert torch.equal(taken[1], plain)
+    assert not torch.equal(*taken)
+
+
+def test_further_outputs_are_not_compiled(monkeypatch, capsys):
+    monkeypatch.setattr(loop.networks, "of_run", lambda run: Supervised())
+    learner = learner_of(run_with(compile="default"))
+    assert "not with a framework or further outputs" in capsys.readouterr().out
+    assert learner.manner == "eager"
 
 
 def test_averaged_weights_are_those_that_are_saved(project):
