@@ -29,6 +29,7 @@ import json
 import lzma
 import os
 import shutil
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -48,6 +49,7 @@ import torch  # noqa: E402
 import synthetic  # noqa: E402
 from gpu_setting import Late, at_most  # noqa: E402
 from segtrace import checkpoint, networks, sliding, store  # noqa: E402
+from segtrace.digests import digest  # noqa: E402
 from segtrace.files import write_text  # noqa: E402
 from segtrace.metrics import counts as counting  # noqa: E402
 from segtrace.train import loop  # noqa: E402
@@ -161,15 +163,13 @@ def unpack(part: Path, work: Path) -> int:
 
 
 def train(
-    wanted: Sequence[dict[str, Any]], *, work: Path, seconds: float, save_seconds: float = 20.0
+    wanted: Sequence[dict[str, Any]], *, work: Path, seconds: float, save_seconds: float
 ) -> Iterator[dict[str, Any]]:
     """Train and judge the runs in order until ``seconds`` are over; a row each, also of those not reached."""
     end = time.monotonic() + seconds
-    import torch._dynamo  # an optimiser's first step would: a stop in the midst of it leaves torch broken
-
-    for number, entry in enumerate(wanted):
+    for entry in wanted:
         run = entry["run"] | {"prepared": str(work / "data" / entry["run"]["prepared"].replace("/", "+"))}
-        folder = work / "runs" / f"{number:03d}"
+        folder = work / "runs" / digest(entry)  # whatever else the file of runs holds
         row = {"experiment": entry["experiment"], "run": run["run"], "epochs": run["training"]["epochs"]}
         done = folder / "row.json"
         if done.is_file():
@@ -322,20 +322,28 @@ def dry_run() -> None:
         )
         assert np.array_equal(before.label, after.label)
         assert np.abs(before.image - after.image).max() <= 1.01 * np.ptp(before.image) / 510
+        seconds = 4.0
         while not list(Path("out").glob("state-*")):  # a call may end before the first step
-            rows = list(train(wanted, work=there, seconds=8, save_seconds=0.2))
-            if all(row["state"] == "done" for row in rows):
+            seconds *= 2
+            found = call(seconds, Path("out"))
+            if found[-1] == "done":
                 raise SystemExit("done before it could be stopped: nothing was shown")
-            if list(there.glob("runs/*/resume/*")):
-                write(rows, Path("out"), states_mib=50)
-        print("—— a fresh machine ——", flush=True)
+        print(f"—— stopped after {seconds:.0f} s: {found}; a fresh machine ——", flush=True)
+        for piece in Path("out").glob("state-*"):
+            shutil.copy(piece, here / "packed")
         shutil.rmtree(there)
         for part in parts:
             unpack(part, there)
-        bring_in(Path("out"), there)
-        rows = list(train(wanted, work=there, seconds=600))
-        write(rows, Path("out2"), states_mib=50)
-        assert [row["state"] for row in rows] == ["done", "done"]
+        assert call(600, Path("out2")) == ["done", "done"]
+        assert call(600, Path("out2")) == ["done", "done"]  # and nothing twice
+
+
+def call(seconds: float, output: Path) -> list[str]:
+    """One call of `train` on the toy's runs; the state of each."""
+    words = ["train", "here/packed/runs.json", "--work", "there", "--output", str(output)]
+    words += ["--seconds", str(seconds), "--save-seconds", "0.2"]
+    subprocess.run([sys.executable, str(Path(__file__).resolve()), *words], check=True)
+    return [row["state"] for row in json.loads((output / "experiments.json").read_text(encoding="utf-8"))]
 
 
 def main() -> None:
@@ -363,6 +371,7 @@ def main() -> None:
     training = commands.add_parser("train")
     training.add_argument("runs", type=Path)
     training.add_argument("--seconds", type=float, default=540)
+    training.add_argument("--save-seconds", type=float, default=20, help="between states of a training")
     training.add_argument("--states-mib", type=float, default=45)
     training.add_argument("--output", type=Path, default=Path(os.environ.get("OUT", "out")))
     for one in (unpacking, training):
@@ -384,7 +393,7 @@ def main() -> None:
         wanted = json.loads(given.runs.read_text(encoding="utf-8"))
         bring_in(given.runs.parent, given.work)
         write(
-            list(train(wanted, work=given.work, seconds=given.seconds)),
+            list(train(wanted, work=given.work, seconds=given.seconds, save_seconds=given.save_seconds)),
             given.output,
             states_mib=given.states_mib,
         )
