@@ -70,6 +70,24 @@ def test_unets_meet_the_published_counts(variant: str, expected: float) -> None:
     assert found <= expected + 0.005
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("attention_unet", {}, 66.63),
+        ("unet_plus_plus", {}, 34.90),
+        ("resunet_plus_plus", {}, 15.81),
+        ("unext", {}, 0.573),
+        ("unext", {"widths": [8, 16, 32, 64, 128]}, 0.104),
+    ],
+)
+def test_other_networks_are_a_little_below_the_counts_of_their_programs(
+    name: str, options: dict, expected: float
+) -> None:
+    """Those were made by a tool that adds normalisations and poolings, up to 5 % of the smallest network."""
+    found = operations.of_spec(spec(name, **options), (256, 256)) / 1e9
+    assert 0.95 * expected < found < expected
+
+
 def test_what_fvcore_counts_more_of_a_unet_is_its_batch_normalisation() -> None:
     """48.23 of the published program with transposed convolutions: two a value of each normalisation."""
     network = networks.create("unet", in_channels=3, out_channels=1, variant="wide").to("meta")
