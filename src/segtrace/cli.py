@@ -67,6 +67,10 @@ MORE = {
         "segtrace.add_dataset.command",
         "make a data set of a folder of your own: recognise its layout, take it in, index it",
     ),
+    "cost": (
+        "segtrace.cost.command",
+        "count parameters and multiply-accumulates of networks, measure latency and peak memory",
+    ),
     "published": (
         "segtrace.published.command",
         "show what papers printed: tables, how they were computed, and claims recomputed from them",

@@ -460,6 +460,8 @@ SCHEMAS["cost"] = pa.DataFrameSchema(
         "fold": _whole(),
         "seed": _whole(),
         "parameters": _number(_POSITIVE, unknown=True),
+        "multiply_accumulates": _number(_POSITIVE, unknown=True),  # of one image of the size beside it
+        "size": _text(empty=True),  # (D, H, W) or (H, W) that the network sees at once in prediction: 256x256
         "minutes": _number(_POSITIVE, unknown=True),  # of the training
         "memory_gb": _number(_POSITIVE, unknown=True),  # greatest resident memory, in 10⁹ bytes
         "cores_used": _number(_POSITIVE, unknown=True),  # on average
@@ -471,4 +473,29 @@ SCHEMAS["cost"] = pa.DataFrameSchema(
     },
     strict=True,
     unique=["method", "fold", "seed"],
+)
+#: One row a method and batch: what its network costs to predict with. Measured in part, so never compared.
+SCHEMAS["network_cost"] = pa.DataFrameSchema(
+    {
+        "method": _text(_NAME),
+        "network": _text(_NAME),
+        "size": _text(),  # (D, H, W) or (H, W) of an image as the network takes it
+        "channels": _whole(1),
+        "classes": _whole(1),  # logits of a voxel
+        "parameters": _whole(),
+        "multiply_accumulates": _number(_POSITIVE, unknown=True),  # of one image
+        "batch": _whole(),  # 0 where nothing is measured
+        "latency_ms": _number(_POSITIVE, unknown=True),  # median
+        "fastest_ms": _number(_POSITIVE, unknown=True),
+        "slowest_ms": _number(_POSITIVE, unknown=True),
+        "passes": _whole(),
+        "memory_mb": _number(_POSITIVE, unknown=True),  # greatest, in 10⁶ bytes
+        "threads": _whole(1),
+        "precision": _text(),
+        "device": _text(empty=True),
+        "processor": _text(empty=True),
+        "reason": _text(empty=True),  # why something is not known
+    },
+    strict=True,
+    unique=["method", "batch"],
 )

@@ -22,12 +22,14 @@ COLUMNS = [
     {"name": "Mean Dice", "metric": "dice", "scale": 0.01, "unit": "%"},
     {"name": "Organ HD95", "metric": "hd95_mm", "label": 1, "unit": "mm"},
     {"name": "# params", "metric": "parameters", "scale": 1e6, "unit": "million"},
+    {"name": "GFLOPs", "metric": "macs", "scale": 1e9, "size": [32, 32]},
+    {"name": "FLOPs", "metric": "macs", "scale": 1e9},
     {"name": "Time", "metric": "minutes_per_epoch"},
     {"name": "Rank", "metric": "none"},
 ]
 ROWS = [
-    {"name": "Net [1]", "method": "net", "cells": ["80.0 ± 2.0", "7.25", "0.5", "0.17", "1"]},
-    {"name": "Other [2]", "cells": ["70.0", "", "9", "", ""], "notes": ["taken from another paper"]},
+    {"name": "Net [1]", "method": "net", "cells": ["80.0 ± 2.0", "7.25", "0.5", "0.10", "0.2", "0.17", "1"]},
+    {"name": "Other [2]", "cells": ["70.0", "", "9", "", "", "", ""], "notes": ["taken from another paper"]},
 ]
 SUMMARY = [
     {"method": "net", "label": 0, "metric": "dice", "mean": 0.75, "low": 0.7, "high": 0.8, "cases": 4},
@@ -76,6 +78,7 @@ def table(
         "aggregates": [],
         "split_cases": [10],
         "parameters": {"net": 500_100},
+        "macs": {("net", (32, 32)): 104_000_000},
     }
     made = published.rows(subject or experiment(), **(given | changes))
     return {(row["row"], row["column"]): row for row in made}
@@ -112,6 +115,29 @@ def test_counts_of_parameters_are_compared_under_any_budget_and_convention() -> 
     assert (row["published"], row["recomputed"], row["difference"]) == (500_000, 500_100, 100)
     assert (row["comparable"], row["aggregation"]) == ("yes", "none")
     assert reasons(cell, parameters={}) == ["no value was computed here"]
+
+
+def test_multiply_accumulates_are_compared_at_a_stated_size_of_images() -> None:
+    row = table(experiment(grid="prepared"), official=False)["Net [1]", "GFLOPs"]
+    assert (row["published"], row["recomputed"]) == (1e8, 1.04e8)
+    assert (row["comparable"], row["aggregation"], row["seeds"]) == ("yes", "none", 2)
+    assert reasons(("Net [1]", "GFLOPs"), macs={}) == ["no value was computed here"]
+    assert reasons(("Net [1]", "FLOPs")) == ["for which size of images is not known"]
+    assert table()["Net [1]", "FLOPs"]["recomputed"] is None
+
+
+def test_multiply_accumulates_are_counted_where_they_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    column = {"name": "GFLOPs", "metric": "macs", "scale": 1e9, "size": [256, 256]}
+    told = {"paper": "p", "table": "t", "columns": [column], "convention": {}}
+    rows = [{"name": "U-Net", "method": "unet", "cells": ["12"]}, {"name": "other", "cells": ["1"]}]
+    keys = load.experiment("busi").model_dump() | {"published": told | {"rows": rows}}
+    given = Experiment.model_validate(keys)
+    # 12,071,206,912 of three channels and one class: two channels less at the first convolution, one class more
+    counted = 12_071_206_912 - 256 * 256 * 2 * 32 * 9 + 256 * 256 * 32
+    assert published.count_macs(given) == {("unet", (256, 256)): counted}
+    with pytest.raises(ValueError, match="size is of a column of macs, this one is of dice"):
+        Experiment.model_validate(keys | {"published": told | {"columns": [column | {"metric": "dice"}]}})
 
 
 def test_what_is_not_measured_here_and_rows_that_nothing_answers_to() -> None:

@@ -49,7 +49,7 @@ def test_without_a_benchmark_nothing_is_known(make_project) -> None:
 
 
 def test_methods_have_the_mean_and_the_range_of_their_runs() -> None:
-    known = {"parameters": 7.0, "memory_gb": math.nan}
+    known = {"parameters": 7.0, "multiply_accumulates": math.nan, "size": "", "memory_gb": math.nan}
     rows = [
         {"method": "a", "minutes": 1.0, **known},
         {"method": "a", "minutes": 3.0, **known},

@@ -88,6 +88,7 @@ def _compare(name: str, config: "Config") -> None:
             aggregates=averaged,
             split_cases=published.read_split_cases(gate),
             parameters=published.read_parameters(wanted) if jobs.counts_parameters(name) else {},
+            macs=published.count_macs(experiment),
         )
         tables.write("published", printed, folder / "published.csv")
         tables.write("aggregates", averaged, folder / "aggregates.csv")

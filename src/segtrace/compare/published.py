@@ -11,8 +11,9 @@ from typing import Any
 
 from segtrace import files, layout
 from segtrace import parameters as counting
+from segtrace.config import load, runs
 from segtrace.config.models import Budget, Dataset, Experiment
-from segtrace.config.published_models import COSTS, COUNTED, Column, Convention, Published, Row
+from segtrace.config.published_models import COSTS, COUNTED, MACS, Column, Convention, Published, Row
 from segtrace.errors import SegtraceError
 
 Rows = Iterable[Mapping[str, Any]]
@@ -26,7 +27,6 @@ WORDS = {
 }
 _UNMEASURED = {
     "none": "not measured here",
-    "macs": "multiply-accumulates are not measured here",
     "minutes_per_epoch": "times are those of another machine",
 }
 
@@ -40,11 +40,13 @@ def rows(
     aggregates: Rows,
     split_cases: Sequence[int],
     parameters: Mapping[str, int],
+    macs: Mapping[tuple[str, tuple[int, ...]], int],
 ) -> list[dict[str, Any]]:
     """Rows of the ``published`` table: one a printed cell, in the order of print; none without published values.
 
     ``budget`` is its name and content; ``summary`` and ``aggregates`` are rows of those tables. ``split_cases`` are
-    the cases of each fold of the split, all roles together; ``parameters`` maps methods to their trained counts.
+    the cases of each fold of the split, all roles together; ``parameters`` maps methods to their trained counts,
+    ``macs`` methods and sizes of images to multiply-accumulates.
     """
     published = experiment.published
     if published is None:
@@ -62,7 +64,7 @@ def rows(
             value, spread = row.value(index, column)
             if value is None:
                 continue
-            found = _recomputed(experiment, row, column, values=values, parameters=parameters)
+            found = _recomputed(experiment, row, column, values=values, parameters=parameters, macs=macs)
             reasons = _cell_reasons(published, row, column, found=found)
             if row.method is not None and column.metric not in _UNMEASURED:
                 reasons += general["count" if column.metric in COSTS else "score"]
@@ -117,12 +119,16 @@ def _recomputed(
     *,
     values: Mapping[tuple[str, int, str, str], dict[str, Any]],
     parameters: Mapping[str, int],
+    macs: Mapping[tuple[str, tuple[int, ...]], int],
 ) -> dict[str, Any]:
     """What this project has for a cell: ``mean`` and, where known, ``low``, ``high``, ``seeds``, ``cases``."""
     if row.method is None:
         return {}
     if column.metric == COUNTED:
         count = parameters.get(row.method)
+        return {} if count is None else {"mean": float(count), **_seeds(row.method, values)}
+    if column.metric == MACS:
+        count = macs.get((row.method, tuple(column.size or ())))
         return {} if count is None else {"mean": float(count), **_seeds(row.method, values)}
     found = values.get((row.method, column.label, column.metric, experiment.aggregation))
     return _seeds(row.method, values) if found is None else dict(found)
@@ -139,6 +145,8 @@ def _cell_reasons(published: Published, row: Row, column: Column, *, found: Mapp
         reasons.append("no method of this project answers to this row yet")
     if column.metric in _UNMEASURED:
         reasons.append(_UNMEASURED[column.metric])
+    elif column.metric == MACS and not column.size:
+        reasons.append("for which size of images is not known")
     elif row.method is not None and found.get("mean") is None:
         reasons.append("no value was computed here")
     unit = column.metric.rpartition("_")[2]
@@ -225,3 +233,24 @@ def read_parameters(runs: Iterable[layout.RunName]) -> dict[str, int]:
                 f"{path}: {count} parameters, {found[run.method]} in another run of {run.method}"
             )
     return found
+
+
+def count_macs(experiment: Experiment) -> dict[tuple[str, tuple[int, ...]], int]:
+    """(Method, size of an image) → multiply-accumulates, for those that stand beside a printed cell.
+
+    The networks are as the experiment trains them: with its data's channels, and a logit of each label and, unless
+    the loss is one of sigmoids, of the background.
+    """
+    from segtrace.cost import operations
+
+    if experiment.published is None:
+        return {}
+    data = load.dataset(experiment.dataset)
+    return {
+        (method, size): operations.of_spec(
+            runs.network_of(data, load.method(method), load.load("training", experiment.training_of(method))),
+            size,
+        )
+        for method, sizes in experiment.published.counts_macs.items()
+        for size in sizes
+    }

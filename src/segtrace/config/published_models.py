@@ -56,8 +56,9 @@ def parts(printed: str) -> tuple[str, str, float]:
     return match["value"], match["spread"] or "", FACTORS[match["unit"] or ""]
 
 
-#: The cost that is counted in trained weights.
+#: The costs that are counted: in trained weights, and in the network for an image of the column's size.
 COUNTED = "parameters"
+MACS = "macs"
 
 
 class Column(Model):
@@ -73,6 +74,8 @@ class Column(Model):
     """Printed number × factor of the cell's own unit, if it has one, × scale = this project's unit: 0.01 for percent."""
     unit: str = ""
     """The printed unit, for headings: '%', 'mm', 'million'."""
+    size: list[Annotated[int, Field(ge=1)]] | None = None
+    """Of ``macs``: the sides of the image, (D, H, W) or (H, W); without them nothing is counted."""
     line: str = ""
     """Where a printed line holds a column of this table (``lines: columns``): the line's first words, as printed."""
 
@@ -81,6 +84,8 @@ class Column(Model):
         known = (*METRICS, *COSTS, "none")
         if self.metric not in known:
             raise ValueError(f"metric {self.metric!r} is none of {', '.join(known)}")
+        if self.size is not None and self.metric != MACS:
+            raise ValueError(f"size is of a column of {MACS}, this one is of {self.metric}")
         return self
 
 
@@ -144,8 +149,25 @@ class Published(Model):
     @property
     def counts_parameters(self) -> bool:
         """Whether a count of parameters is printed for a method that this project has."""
-        wanted = [index for index, column in enumerate(self.columns) if column.metric == COUNTED]
-        return any(row.method and row.cells[index] for row in self.rows for index in wanted)
+        return bool(self._printed(COUNTED))
+
+    @property
+    def counts_macs(self) -> dict[str, list[tuple[int, ...]]]:
+        """Method → the sizes of images at which its multiply-accumulates are printed, where they can be counted here."""
+        found: dict[str, list[tuple[int, ...]]] = {}
+        for method, column in self._printed(MACS):
+            if column.size and tuple(column.size) not in found.setdefault(method, []):
+                found[method].append(tuple(column.size))
+        return {method: sizes for method, sizes in found.items() if sizes}
+
+    def _printed(self, metric: str) -> list[tuple[str, Column]]:
+        """(method, column) of each cell of a metric that is printed for a method that this project has."""
+        return [
+            (row.method, column)
+            for row in self.rows
+            for column, cell in zip(self.columns, row.cells, strict=True)
+            if row.method and cell and column.metric == metric
+        ]
 
     @model_validator(mode="after")
     def _rectangular(self) -> "Published":

@@ -41,7 +41,10 @@ SHIFTS = (-2, -1, 0, 1, 2)
 def shifted(x: Tensor, *, axis: int) -> Tensor:
     """``x`` (N, H, W, C), its five groups of channels moved by -2 … 2 along ``axis`` (1 is H, 2 is W); zeros come in."""
     moved = []
-    for step, group in zip(SHIFTS, x.chunk(len(SHIFTS), dim=3), strict=False):
+    width = -(
+        -int(x.shape[3]) // len(SHIFTS)
+    )  # as torch.chunk has it, which ONNX cannot say where the last group is missing
+    for step, group in zip(SHIFTS, x.split(width, dim=3), strict=False):
         if step and abs(step) >= x.shape[axis]:
             group = torch.zeros_like(group)  # a pad cannot cut off more than there is
         elif step:

@@ -26,7 +26,8 @@ def cost(
     A line across is the range of ``field`` over the method's runs.
     """
     # a count is drawn whole, for the page shows all its digits; what is measured is rounded
-    known = float if field == "parameters" else drawn
+    whole = field in ("parameters", "multiply_accumulates")
+    known = float if whole else drawn
     kept = [row for row in methods_cost if row[field] is not None and row["mean"] is not None]
     shown = [
         {
@@ -48,7 +49,7 @@ def cost(
         title=title,
         scale=scale,
         axis=alt.Axis(
-            format="~s" if field == "parameters" else ",~r",
+            format="~s" if whole else ",~r",
             labelExpr="datum.value === 0 ? '0' : datum.label",
             tickCount=5,
         ),
@@ -56,7 +57,7 @@ def cost(
     y_scale = alt.Scale(zero=False, nice=True)
     tooltip = [
         alt.Tooltip("method:N", title="method"),
-        alt.Tooltip("cost:Q", title=title, format=",.0f" if field == "parameters" else ",.3~r"),
+        alt.Tooltip("cost:Q", title=title, format=",.0f" if whole else ",.3~r"),
         alt.Tooltip("mean:Q", title=metric, format=".4f"),
         alt.Tooltip("low:Q", title="95 % interval, from", format=".4f"),
         alt.Tooltip("high:Q", title="95 % interval, to", format=".4f"),

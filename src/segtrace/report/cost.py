@@ -1,6 +1,7 @@
-"""What a method costs: its parameters, and the time and memory that its trainings took where that was measured.
+"""What a method costs: parameters, multiply-accumulates, and what its trainings took where that was measured.
 
-Parameters are counted in the trained weights, without heads that exist in training only. Times and memory come
+Parameters are counted in the trained weights, without heads that exist in training only; multiply-accumulates are
+of one image of the size that the network sees at once in prediction. Times and memory come
 from the files that Snakemake writes beside a training (``logs/benchmark/train/RUN.tsv``); they differ from run to run,
 so ``cost.csv`` lies beside the page and not among the tables that are compared.
 """
@@ -12,9 +13,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from segtrace import aggregation, convergence, layout, parameters, tables
+from segtrace.cost import operations
+from segtrace.errors import SegtraceError
 from segtrace.files import read_json
 from segtrace.report.subject import Subject
 
+#: What is counted: field → heading.
+COUNTED = {"parameters": "Parameters", "multiply_accumulates": "Multiply-accumulates an image"}
 #: What is measured of a training: field → heading.
 MEASURED = {"minutes": "Training time (minutes)", "memory_gb": "Peak memory (GB)"}
 
@@ -22,6 +27,7 @@ MEASURED = {"minutes": "Training time (minutes)", "memory_gb": "Peak memory (GB)
 def rows(subject: Subject) -> list[dict[str, Any]]:
     """One row a run, as in ``cost.csv``; what is not known on this machine is NaN, or empty text."""
     counted: dict[str, float] = {}
+    operated: dict[str, tuple[float, str]] = {}
     made = []
     for run in subject.runs:
         path = layout.run(run) / "run.json"
@@ -29,6 +35,9 @@ def rows(subject: Subject) -> list[dict[str, Any]]:
         weights = layout.run(run) / layout.WEIGHTS[subject.variant.checkpoint]
         if run.method not in counted and weights.is_file():
             counted[run.method] = float(parameters.of_weights(weights).network)
+        if run.method not in operated and "network" in resolved:
+            operated[run.method] = multiply_accumulates(resolved)
+        macs, size = operated.get(run.method, (math.nan, ""))
         machine = resolved.get("machine") or {}
         taken = measured(benchmark(run))
         made.append(
@@ -37,6 +46,8 @@ def rows(subject: Subject) -> list[dict[str, Any]]:
                 "fold": run.fold,
                 "seed": run.seed,
                 "parameters": counted.get(run.method, math.nan),
+                "multiply_accumulates": macs,
+                "size": size,
                 **taken,
                 "seconds_to_95": seconds_to_95(run, taken["minutes"]),
                 "epochs": float(resolved.get("training", {}).get("epochs", math.nan)),
@@ -46,6 +57,22 @@ def rows(subject: Subject) -> list[dict[str, Any]]:
             }
         )
     return made
+
+
+def multiply_accumulates(resolved: Mapping[str, Any]) -> tuple[float, str]:
+    """Multiply-accumulates of one image by the network of a ``run.json``, and the image's size: '256x256'.
+
+    NaN and empty where images differ in size, or the network cannot be counted.
+    """
+    size = operations.image_size(resolved["training"], resolved["preparation"])
+    try:
+        return (
+            (float(operations.of_spec(resolved["network"], size)), "x".join(map(str, size)))
+            if size
+            else (math.nan, "")
+        )
+    except SegtraceError:
+        return math.nan, ""
 
 
 def benchmark(run: layout.RunName) -> Path:
@@ -98,7 +125,7 @@ def by_method(
 ) -> list[dict[str, Any]]:
     """One row a method: its mean cost over runs, the range of each measurement, and its mean score.
 
-    Keys are method, runs, parameters, mean, low and high (of ``metric``), and of each of :data:`MEASURED` its
+    Keys are method, runs, those of :data:`COUNTED`, size, mean, low and high (of ``metric``), and of each of :data:`MEASURED` its
     mean, ``_least`` and ``_most``. Unknown values are None.
     """
     scored = {row["method"]: row for row in summary if (row["label"], row["metric"]) == (label, metric)}
@@ -106,7 +133,9 @@ def by_method(
     for method in dict.fromkeys(row["method"] for row in costs):
         own = [row for row in costs if row["method"] == method]
         entry: dict[str, Any] = {"method": method, "runs": len(own)}
-        entry["parameters"] = _mean([row["parameters"] for row in own])
+        for field in COUNTED:
+            entry[field] = _mean([row[field] for row in own])
+        entry["size"] = next((row["size"] for row in own if row["size"]), "")
         for field in MEASURED:
             known = [row[field] for row in own if row[field] == row[field]]
             entry |= {

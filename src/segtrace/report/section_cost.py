@@ -1,4 +1,4 @@
-"""The section of cost: parameters, time and memory against the main metric, and the table of them."""
+"""The section of cost: parameters, multiply-accumulates, time and memory against the main metric, and the table of them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from segtrace.report.subject import Subject
 
 
 def costs(subject: Subject, results: scores.Results, measured: Sequence[Mapping[str, Any]]) -> list[Group]:
-    """Parameters, training time and memory against the main metric, and the table of them.
+    """Parameters, multiply-accumulates, training time and memory against the main metric, and the table of them.
 
     ``measured`` are the rows of :func:`segtrace.report.cost.rows`. Of one method there is the table alone.
     """
     rows = cost.by_method(measured, summary=results.summary, label=subject.main_label, metric="dice")
-    fields = {"parameters": "Parameters", **cost.MEASURED}
+    fields = {**cost.COUNTED, **cost.MEASURED}
     known = [field for field in fields if any(row[field] is not None for row in rows)]
     if not known:
         return []
@@ -63,5 +63,7 @@ def _cost_cell(row: Mapping[str, Any], field: str) -> tuple[str, str, str]:
         return ("–", "", "")
     if field == "parameters":
         return (f"{value:,.0f}".replace(",", "\u202f"), "", repr(value))
+    if field == "multiply_accumulates":
+        return (f"{value / 1e9:.3f} × 10⁹", f"at {row['size'].replace('x', ' × ')}", repr(value))
     least, most = short(row[f"{field}_least"]), short(row[f"{field}_most"])
     return (short(value), f"{least} to {most}" if least != most else "", repr(value))

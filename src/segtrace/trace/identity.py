@@ -394,6 +394,8 @@ def code(job: Job, config: models.Config) -> dict[str, str]:
         extra = [reader(jobs.dataset_of(job))]
     elif job.phase in ("train", "predict"):
         extra = runs.modules_of(runs.resolve(jobs.run_of(job), threads=config.training_threads))
+    elif job.phase == "compare":
+        extra = jobs.counted_networks(job.name)
     return digests.code_of(job.phase, extra=extra)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from segtrace import layout
+from segtrace import layout, networks
 from segtrace.config import load, models, runs
 from segtrace.errors import SegtraceError
 from segtrace.seen import Seen
@@ -180,6 +180,13 @@ def counts_parameters(experiment: str) -> bool:
     """Whether an experiment's comparison counts the parameters of its trained weights."""
     published = load.experiment(experiment).published
     return published is not None and published.counts_parameters
+
+
+def counted_networks(experiment: str) -> list[str]:
+    """The modules of the networks whose multiply-accumulates stand beside published ones in an experiment's tables."""
+    published = load.experiment(experiment).published
+    named = {load.method(method).network for method in published.counts_macs} if published else set()
+    return [networks.module_of(name) for name in sorted(named)]
 
 
 def upstream(job: Job, config: models.Config) -> list[Job]:

@@ -1,0 +1,1 @@
+"""What a method costs: parameters and multiply-accumulates, counted; time and memory, measured."""
