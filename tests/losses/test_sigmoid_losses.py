@@ -153,5 +153,5 @@ def test_what_a_loss_says_of_the_background_is_read():
 def test_unfit_options_are_refused():
     with pytest.raises(SegtraceError, match="per 'case'; it has image, batch"):
         losses.create("bce_dice", per="case")
-    with pytest.raises(SegtraceError, match="floor 0.5 must be between"):
+    with pytest.raises(SegtraceError, match=r"floor 0\.5 must be between"):
         losses.create("bce_dice_edge", floor=0.5)
