@@ -57,10 +57,7 @@ def main() -> None:
     if arguments.child:
         child(*arguments.child, device=torch.device(arguments.device))
         return
-    text = table(arguments)
-    print(text)
-    if arguments.write:
-        write_text(arguments.write, text + "\n")
+    print(table(arguments))
 
 
 def table(arguments: argparse.Namespace) -> str:
@@ -80,6 +77,8 @@ def table(arguments: argparse.Namespace) -> str:
         if arguments.only in name:
             lines.append(row(name, rounds=arguments.rounds, device=arguments.device))
             print(lines[-1], file=sys.stderr, flush=True)
+            if arguments.write:  # row by row: the large ones take minutes
+                write_text(arguments.write, "\n".join(lines) + "\n")
     return "\n".join(lines)
 
 

@@ -4,13 +4,13 @@
     python benchmarks/gpu_experiment.py train [--packed .gpu] [--state .gpu-state] [--seconds 540] [--output FOLDER]
     python benchmarks/gpu_experiment.py table FOLDER [--write FILE]
 
-``pack``, here, once the data set is prepared and split: resolved runs in the order given, prepared cases, and the
-wheels of MONAI and of einops, which its UNETR needs, in a folder to carry along. ``train``, there, with torch, numpy
-and scipy: trains run after run until the time is up, and each finished run segments and scores its test cases on the
-prepared grid. An unfinished run goes on from its state at the next call. What comes back is small: `scores.csv`,
-`runs.json` with every history, and the last weights, cut into pieces of 15 MiB, of as many runs as fit into six
-files. ``table``, here: the page. With ``--epochs N`` and ``--cases N`` pack shortens it all, for trying it out on a
-CPU; the page says so.
+``pack``, here, once the data set is prepared and split (`snakemake split_all`): resolved runs in the order given,
+prepared cases, and the wheels of MONAI and of einops, which its UNETR needs, in a folder to carry along. ``train``,
+there, with torch, numpy and scipy: trains run after run until the time is up, and each finished run segments and
+scores its test cases on the prepared grid. An unfinished run goes on from its state at the next call. What comes back
+is small: `scores.csv`, `runs.json` with every history, and the last weights, cut into pieces of 15 MiB, of as many
+runs as fit into six files. ``table``, here: the page. With ``--epochs N`` and ``--cases N`` pack shortens it all, for
+trying it out on a CPU; the page says so.
 """
 
 import argparse

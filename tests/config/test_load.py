@@ -95,6 +95,10 @@ def test_an_unknown_key_names_the_nearest_at_any_depth(project: Path) -> None:
         ("- a\n", "expected keys and values, found list"),
         ("? [a, b]\n: c\n", "a key must be a plain word"),
         ("title: a\n", "key 'network' is missing"),
+        (
+            "options: {tau: .nan, sizes: [1, .inf]}\n",
+            r"key 'options\.tau' is nan.*\n.*'options\.sizes\.1' is inf",
+        ),
     ],
 )
 def test_a_faulty_file_is_one_readable_error(project: Path, text: str, message: str) -> None:

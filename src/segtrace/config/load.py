@@ -1,5 +1,7 @@
 """Reading configuration files, with errors that name the file, the key and the nearest known key."""
 
+import math
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -61,7 +63,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
         value = {}
     if not isinstance(value, dict):
         raise SegtraceError(f"{path}: expected keys and values, found {type(value).__name__}")
+    raise_all(list(_not_finite(value, "")), heading=str(path), remedy="Give a number, or leave the key out.")
     return value
+
+
+def _not_finite(value: Any, where: str) -> Iterator[str]:
+    """A line for each number below ``where`` that is none: neither JSON nor a digest can hold it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"key {where!r} is {value}, which is no finite number"
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inner:
+        yield from _not_finite(part, f"{where}.{key}".lstrip("."))
 
 
 def _model_at(model: Any, location: tuple[Any, ...]) -> type[BaseModel] | None:
