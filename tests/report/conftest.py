@@ -245,7 +245,14 @@ class Project:
                 "words": "random split of whole groups",
                 "published": leaks > 0,
                 "folds": [
-                    {"train": 2, "val": 1, "test": 4, "leaks": leaks, "scored": "test", "shared": leaks}
+                    {
+                        "train": 2,
+                        "val": 1,
+                        "test": len(self.cases),
+                        "leaks": leaks,
+                        "scored": "test",
+                        "shared": leaks,
+                    }
                 ],
                 "leaks": [f"fold 0: subject s{i} lies in train: a; test: <b>" for i in range(leaks)],
             },

@@ -1,7 +1,6 @@
 """Training: same seed, same bytes; killed anywhere, the same bytes; faults stop with all that is needed."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -162,7 +161,7 @@ def test_a_state_of_another_run_is_left_aside_with_a_line(project, capsys, monke
     with pytest.raises(KeyboardInterrupt):
         train(RUN, folder=Path("out"), save_steps=1)
     monkeypatch.undo()
-    os.chdir(project)
+    monkeypatch.chdir(project)
     changed = run_with(learning_rate=0.02)
     train(changed, folder=Path("out"))
     assert "of another configuration, data, code or machine" in capsys.readouterr().out
