@@ -2,7 +2,7 @@
 
 Each network lives in a module of its own with a function ``build(*, in_channels, out_channels,
 spatial_dims=None, **options)``; with no options it gives the published configuration. What it builds is
-a ``torch.nn.Module`` with
+a :class:`segtrace.networks._network.Network`, a ``torch.nn.Module`` with
 
 * ``forward(x) -> logits``: ``x`` is (N, C, D, H, W) or (N, C, H, W), logits are (N, K, D, H, W) or
   (N, K, H, W), with K = ``out_channels`` and the input's size;
@@ -36,7 +36,7 @@ from segtrace import background
 from segtrace.errors import SegtraceError, advice
 
 if TYPE_CHECKING:
-    from torch import nn
+    from segtrace.networks._network import Network
 
 
 def names() -> list[str]:
@@ -62,7 +62,7 @@ def describe(name: str) -> str:
 
 def create(
     name: str, *, in_channels: int, out_channels: int, spatial_dims: int | None = None, **options: Any
-) -> "nn.Module":
+) -> "Network":
     """Build the network ``name`` with random initial weights from torch's global generator.
 
     ``out_channels`` counts the logits; ``spatial_dims`` is 2 or 3, and may be left out where a
@@ -78,13 +78,13 @@ def create(
         if option not in known:
             hint = advice(option, known, otherwise="it has")
             raise SegtraceError(f"network {name!r} has no option {option!r}; {hint}")
-    network: nn.Module = build(
+    network: Network = build(
         in_channels=in_channels, out_channels=out_channels, spatial_dims=spatial_dims, **options
     )
     return network
 
 
-def of_run(run: Mapping[str, Any]) -> "nn.Module":
+def of_run(run: Mapping[str, Any]) -> "Network":
     """The network of a resolved run (the content of ``run.json``), as :func:`create` builds it.
 
     Its attribute ``background`` says whether the first logit is the background's (:mod:`segtrace.background`).

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
 from segtrace.networks._convolutions import convolution, double_convolution
+from segtrace.networks._network import Network
 
 
 class Gate(nn.Module):
@@ -41,7 +42,7 @@ class Gate(nn.Module):
         return skip * torch.sigmoid(weight)
 
 
-class AttentionUNet(nn.Module):
+class AttentionUNet(Network):
     """Five levels of double convolutions, four gates; see the module's documentation."""
 
     encoder_scales = (1, 2, 4, 8)
@@ -74,10 +75,6 @@ class AttentionUNet(nn.Module):
             raised = up(decoder[-1])
             decoder.append(merge(torch.cat([gate(skip, raised), raised], dim=1)))
         return self.head(decoder.pop()), encoder, decoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def build(

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
+from segtrace.networks._network import Network
 
 
 def _normalised(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
@@ -57,7 +58,7 @@ class Gate(nn.Module):
         return gated
 
 
-class AttentionUNet3d(nn.Module):
+class AttentionUNet3d(Network):
     """Five levels, three gates, four fused heads; see the module's documentation."""
 
     encoder_scales = (1, 2, 4, 8)
@@ -98,10 +99,6 @@ class AttentionUNet3d(nn.Module):
             outputs.append(_resized(head(signal), size) if level < 3 else head(signal))
         decoder.pop()
         return self.fuse(torch.cat(outputs[::-1], dim=1)), encoder, decoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, D, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def build(

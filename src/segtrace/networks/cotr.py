@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
+from segtrace.networks._network import Network
 
 
 def _norm(channels: int) -> nn.Module:
@@ -193,7 +194,7 @@ class Layer(nn.Module):
         return out
 
 
-class CoTr(nn.Module):
+class CoTr(Network):
     """Encoder, deformable transformer and decoder; see the module's documentation."""
 
     encoder_scales = ((1, 2, 2), (2, 4, 4), (4, 8, 8))
@@ -269,10 +270,6 @@ class CoTr(nn.Module):
             part.transpose(1, 2).reshape(level.shape) for part, level in zip(parts, maps, strict=True)
         )
         return one, two
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, D, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def build(

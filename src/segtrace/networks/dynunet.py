@@ -23,9 +23,10 @@ from monai.networks.nets.dynunet import DynUNet as MonaiDynUNet
 from torch import Tensor, nn
 
 from segtrace.errors import SegtraceError
+from segtrace.networks._network import Network
 
 
-class DynUNet(nn.Module):
+class DynUNet(Network):
     """MONAI's DynUNet with its levels in a plain list; see the module's documentation."""
 
     def __init__(
@@ -64,10 +65,6 @@ class DynUNet(nn.Module):
         for block, skip in zip(self.upsamples, reversed(encoder), strict=True):
             decoder.append(block(decoder[-1], skip))
         return self.output_block(decoder.pop()), encoder, decoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, D, H, W) or (N, K, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def build(

@@ -30,6 +30,7 @@ from torch.nn import functional
 
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
+from segtrace.networks._network import Network
 
 FUSIONS = ("sum", "three_scales")
 
@@ -99,7 +100,7 @@ class Fusion(nn.Module):
         return fused
 
 
-class Emis(nn.Module):
+class Emis(Network):
     """Four levels and a bottom; see the module's documentation."""
 
     encoder_scales = (1, 2, 4, 8)
@@ -149,10 +150,6 @@ class Emis(nn.Module):
             # narrowing and doubling commute (the weights of a bilinear value sum to 1): the smaller is narrowed
             decoder.append(block(skip + _resized(narrow(decoder[-1]), skip.shape[2:])))
         return self.head(decoder.pop()), encoder, decoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def build(

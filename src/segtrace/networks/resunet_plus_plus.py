@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
+from segtrace.networks._network import Network
 
 _DILATIONS = (1, 6, 12, 18)
 _REDUCTION = 8
@@ -108,7 +109,7 @@ class Attention(nn.Module):
         return weights * x
 
 
-class ResUNetPlusPlus(nn.Module):
+class ResUNetPlusPlus(Network):
     """Four encoder levels, a bridge and three decoder levels; see the module's documentation."""
 
     encoder_scales = (1, 2, 4)
@@ -138,10 +139,6 @@ class ResUNetPlusPlus(nn.Module):
             raised = self.up(attention(skip, decoder[-1]))
             decoder.append(merge(torch.cat([raised, skip], dim=1)))
         return self.head(self.pooling(decoder.pop())), encoder, decoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def build(

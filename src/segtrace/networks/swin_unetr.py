@@ -20,9 +20,10 @@ from monai.networks.nets.swin_unetr import SwinUNETR as MonaiSwinUNETR
 from torch import Tensor, nn
 
 from segtrace.errors import SegtraceError
+from segtrace.networks._network import Network
 
 
-class SwinUNETR(nn.Module):
+class SwinUNETR(Network):
     """MONAI's SwinUNETR with its features given out; see the module's documentation."""
 
     encoder_scales = (1, 2, 4, 8)
@@ -64,10 +65,6 @@ class SwinUNETR(nn.Module):
         for block, skip in zip(blocks, reversed(encoder), strict=True):
             decoder.append(block(decoder[-1], skip))
         return net.out(decoder.pop()), encoder, decoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, D, H, W) or (N, K, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def build(

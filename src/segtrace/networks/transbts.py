@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
+from segtrace.networks._network import Network
 
 
 class Residual(nn.Module):
@@ -102,7 +103,7 @@ class Up(nn.Module):
         return self.close(joined)
 
 
-class TransBTS(nn.Module):
+class TransBTS(Network):
     """Encoder, transformer and decoder; see the module's documentation."""
 
     encoder_scales = (1, 2, 4)
@@ -165,10 +166,6 @@ class TransBTS(nn.Module):
         for up, skip in zip(self.up, reversed(encoder), strict=True):
             decoder.append(up(decoder[-1], skip))
         return self.head(decoder.pop()), encoder, decoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, D, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def build(

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
 from segtrace.networks._convolutions import convolution, double_convolution
+from segtrace.networks._network import Network
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def _up(kind: str, inputs: int, outputs: int) -> nn.Module:
     return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
 
 
-class UNet(nn.Module):
+class UNet(Network):
     """Five levels of double convolutions; see the module's documentation."""
 
     encoder_scales = (1, 2, 4, 8)
@@ -102,10 +103,6 @@ class UNet(nn.Module):
         for up, merge, skip in zip(self.up, self.merge, reversed(encoder), strict=True):
             decoder.append(merge(torch.cat([skip, up(decoder[-1])], dim=1)))
         return self.head(decoder.pop()), encoder, decoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def build(

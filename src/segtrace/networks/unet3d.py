@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from segtrace.networks import check_spatial_dims
+from segtrace.networks._network import Network
 
 
 def _double(inputs: int, middle: int, outputs: int) -> nn.Sequential:
@@ -27,7 +28,7 @@ def _double(inputs: int, middle: int, outputs: int) -> nn.Sequential:
     )
 
 
-class UNet3d(nn.Module):
+class UNet3d(Network):
     """Four levels of double convolutions; see the module's documentation."""
 
     encoder_scales = (1, 2, 4)
@@ -56,10 +57,6 @@ class UNet3d(nn.Module):
         for up, merge, skip in zip(self.up, self.merge, reversed(encoder), strict=True):
             decoder.append(merge(torch.cat([skip, up(decoder[-1])], dim=1)))
         return self.head(decoder.pop()), encoder, decoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, D, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def build(

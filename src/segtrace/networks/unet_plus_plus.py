@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
 from segtrace.networks._convolutions import double_convolution
+from segtrace.networks._network import Network
 
 
-class UNetPlusPlus(nn.Module):
+class UNetPlusPlus(Network):
     """A grid of blocks of five depths; see the module's documentation.
 
     ``blocks[i][j]`` is X(i, j); ``auxiliary_heads[j]`` reads X(0, j + 1) and is there with deep supervision alone.
@@ -77,10 +78,6 @@ class UNetPlusPlus(nn.Module):
     def forward_features(self, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Logits, encoder features X(i, 0) at scales 1, 2, 4, 8, decoder features X(i, 4 - i) at 16 (bottleneck), 8, 4, 2."""
         return self._outputs(self._grid(x))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def build(

@@ -23,11 +23,12 @@ from monai.networks.nets.unetr import UNETR as MonaiUNETR  # noqa: N811
 from torch import Tensor, nn
 
 from segtrace.errors import SegtraceError
+from segtrace.networks._network import Network
 
 PATCH = 16
 
 
-class UNETR(nn.Module):
+class UNETR(Network):
     """MONAI's UNETR with its features given out; see the module's documentation."""
 
     encoder_scales = (1, 2, 4, 8)
@@ -81,10 +82,6 @@ class UNETR(nn.Module):
         for block, skip in zip(blocks, reversed(encoder), strict=True):
             decoder.append(block(decoder[-1], skip))
         return net.out(decoder.pop()), encoder, decoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, D, H, W) or (N, K, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def build(

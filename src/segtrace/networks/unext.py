@@ -31,6 +31,7 @@ from torch.nn import functional
 
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
+from segtrace.networks._network import Network
 
 UNEXT = (16, 32, 128, 160, 256)
 UNEXT_S = (8, 16, 32, 64, 128)
@@ -129,7 +130,7 @@ def _draw(module: nn.Module) -> None:
             nn.init.zeros_(part.bias)
 
 
-class UNeXt(nn.Module):
+class UNeXt(Network):
     """Five levels, two of them of tokens; see the module's documentation."""
 
     encoder_scales = (2, 4, 8, 16)
@@ -183,10 +184,6 @@ class UNeXt(nn.Module):
             decoder.append(self.mixed[3 - level](x) if level >= 2 else x)
         x = functional.relu(doubled(self.last(self.fuse(decoder))), inplace=True)
         return self.head(x), encoder, decoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def check_widths(name: str, widths: Sequence[int]) -> None:

@@ -16,9 +16,10 @@ from monai.networks.nets.vnet import VNet as MonaiVNet
 from torch import Tensor, nn
 
 from segtrace.errors import SegtraceError
+from segtrace.networks._network import Network
 
 
-class VNet(nn.Module):
+class VNet(Network):
     """MONAI's VNet with its features given out; see the module's documentation."""
 
     encoder_scales = (1, 2, 4, 8)
@@ -49,10 +50,6 @@ class VNet(nn.Module):
         for block, skip in zip(blocks, reversed(encoder), strict=True):
             decoder.append(block(decoder[-1], skip))
         return net.out_tr(decoder.pop()), encoder, decoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, D, H, W) or (N, K, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def build(

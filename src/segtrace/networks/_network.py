@@ -1,0 +1,27 @@
+"""What every registered network is; its contract stands in :mod:`segtrace.networks`."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """A network that gives its features: logits alone are those of :meth:`forward_features`."""
+
+    encoder_channels: Sequence[int]
+    encoder_scales: Sequence[int | tuple[int, ...]]
+    decoder_channels: Sequence[int]
+    decoder_scales: Sequence[int | tuple[int, ...]]
+    divisor: int
+    fixed_size: Sequence[int] | None = None
+    background: bool = True
+    main_weight: float = 1.0
+    auxiliary_weights: Sequence[float] = ()
+
+    def forward_features(self, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Logits, encoder features from shallow to deep, decoder features from the bottom up."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, K, D, H, W) or (N, K, H, W) of the input's size."""
+        return self.forward_features(x)[0]
