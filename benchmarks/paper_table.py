@@ -80,6 +80,9 @@ def page(experiment: str, *, metrics: Sequence[str]) -> Iterator[str]:
     """The sections of an experiment."""
     folder = ROOT / "results" / experiment
     summary = [row for row in read(folder / "summary.csv") if row["metric"] in metrics]
+    if len({row["label"] for row in summary}) == 2:  # of a single label the mean is that label
+        summary = [row for row in summary if row["label"] != "0"]
+    labels = {row["label"] for row in summary}
     methods = list(dict.fromkeys(row["method"] for row in summary))
     yield f"## `{experiment}`"
     yield ""
@@ -92,7 +95,8 @@ def page(experiment: str, *, metrics: Sequence[str]) -> Iterator[str]:
     yield ""
     yield from scores(summary, methods, metrics)
     yield from trainings(read(folder / "per_case.csv"), methods)
-    yield from tests(read(folder / "tests.csv"), metrics)
+    compared = [row for row in read(folder / "tests.csv") if row["label"] in labels]
+    yield from tests(compared, metrics)
     yield from published(read(folder / "published.csv"))
 
 
