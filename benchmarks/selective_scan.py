@@ -1,10 +1,11 @@
 """The selective scan against its definition, a step at a time: equality, seconds, memory, and bytes on a GPU.
 
-    .venv/bin/python benchmarks/selective_scan.py [--device cpu] [--batch 1] [--rounds 3] [--only NAME] [--write FILE]
+    .venv/bin/python benchmarks/selective_scan.py [--device cpu] [--batch 1] [OPTIONS; see --help]
 
 First the scan must equal the sequential loop, gradients too, to 1e-5 in float32 and 1e-10 in float64. Then forward and backward
 are timed on the sizes of VM-UNet at 256²: each of its four resolutions has scans of four directions. Both
-sides run in turns; the fastest of the rounds counts, since others use the machine too. Then lengths up to 65,536,
+sides run in turns; the fastest of the rounds counts, since others use the machine too. ``--clock cpu`` counts the
+process's own time on one thread, for a machine whose cores others hold: no seconds of two cores. Then lengths up to 65,536,
 each in a process of its own, so that each one's peak memory is its own, less what it held before its first scan.
 
 On a GPU a third table counts what must be read and written at the least, in both passes: u, Δ, B, C, y, and their
@@ -44,18 +45,24 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: the process's own time on one thread"
+    )
     parser.add_argument("--only", choices=("stages", "lengths"))
     parser.add_argument("--write", type=Path)
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     device = torch.device(given.device)
+    if given.clock == "cpu":
+        torch.set_num_threads(1)
     if given.child:
-        print(json.dumps(measured(given.child, device=device, rounds=given.rounds)))
+        print(json.dumps(measured(given.child, device=device, rounds=given.rounds, clock=given.clock)))
         return
     lines = [
         "# The selective scan",
         "",
-        f"`python benchmarks/selective_scan.py --device {device} --batch {given.batch} --rounds {given.rounds}`, "
+        f"`python benchmarks/selective_scan.py --device {device} --batch {given.batch} --rounds {given.rounds} "
+        f"--clock {given.clock}`, "
         f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, PyTorch {torch.__version__}"
         + (f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""),
         "",
@@ -63,9 +70,9 @@ def main() -> None:
         "",
     ]
     if given.only != "lengths":
-        lines += stages(device, batch=given.batch, rounds=given.rounds)
+        lines += stages(device, batch=given.batch, rounds=given.rounds, clock=given.clock)
     if given.only != "stages":
-        lines += lengths(device, rounds=given.rounds)
+        lines += lengths(device, rounds=given.rounds, clock=given.clock)
     text = "\n".join(lines)
     print(text)
     if given.write:
@@ -119,16 +126,17 @@ def equality(device: torch.device) -> str:
     return f"Largest difference from the sequential loop, values and gradients: {'; '.join(told)}."
 
 
-def seconds(scan: Scan, given: list[Tensor], device: torch.device) -> float:
+def seconds(scan: Scan, given: list[Tensor], device: torch.device, clock: str) -> float:
     """Of one forward and backward pass."""
+    now = time.process_time if clock == "cpu" else time.perf_counter
     _wait(device)
-    begun = time.perf_counter()
+    begun = now()
     both_passes(scan, given)
     _wait(device)
-    return time.perf_counter() - begun
+    return now() - begun
 
 
-def stages(device: torch.device, *, batch: int, rounds: int) -> list[str]:
+def stages(device: torch.device, *, batch: int, rounds: int, clock: str) -> list[str]:
     """A line a resolution of VM-UNet, and their sum over its 15 scans."""
     lines = [
         "| map | B·L·D·N | scans | loop (s) | scan (s) | ratio | ns a state |"
@@ -140,7 +148,10 @@ def stages(device: torch.device, *, batch: int, rounds: int) -> list[str]:
         given = inputs(batch=batch, length=side * side, channels=channels, device=device)
         both_passes(selective_scan, given)  # kernels are compiled
         times = [
-            (seconds(_scan_reference.scan, given, device), seconds(selective_scan, given, device))
+            (
+                seconds(_scan_reference.scan, given, device, clock),
+                seconds(selective_scan, given, device, clock),
+            )
             for _ in range(rounds)
         ]
         loop, quick = (min(turn[side] for turn in times) for side in (0, 1))
@@ -175,7 +186,7 @@ def floor(given: list[Tensor], found: float, device: torch.device) -> str:
     return f" {moved / 1e6:.0f} MB | {best:.6f} | {found / best:.1f} |"
 
 
-def lengths(device: torch.device, *, rounds: int) -> list[str]:
+def lengths(device: torch.device, *, rounds: int, clock: str) -> list[str]:
     """A line a length: seconds and peak memory, and both for a thousand steps."""
     lines = [
         f"{CHANNELS} channels, {DIRECTIONS} directions, one image; forward and backward.",
@@ -191,6 +202,8 @@ def lengths(device: torch.device, *, rounds: int) -> list[str]:
             str(device),
             "--rounds",
             str(rounds),
+            "--clock",
+            clock,
             "--child",
             str(length),
         ]
@@ -202,12 +215,12 @@ def lengths(device: torch.device, *, rounds: int) -> list[str]:
     return [*lines, ""]
 
 
-def measured(length: int, *, device: torch.device, rounds: int) -> dict[str, float]:
+def measured(length: int, *, device: torch.device, rounds: int, clock: str) -> dict[str, float]:
     """Seconds and peak memory in bytes of both passes at one length, beside the inputs."""
     both_passes(selective_scan, inputs(batch=1, length=64, channels=CHANNELS, device=device))
     given = inputs(batch=1, length=length, channels=CHANNELS, device=device)
     before = _peak(device)
-    best = min(seconds(selective_scan, given, device) for _ in range(rounds))
+    best = min(seconds(selective_scan, given, device, clock) for _ in range(rounds))
     return {"seconds": best, "memory": float(_peak(device) - before)}
 
 
