@@ -8,6 +8,8 @@ side by side in plain torch, on any device (``_scan_chunked``); one fused kernel
 written by hand, and are one operation for torch, ``segtrace::selective_scan``, which states its own count.
 """
 
+import importlib.util
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,6 +18,9 @@ from torch.utils.flop_counter import register_flop_formula
 
 from segtrace.errors import SegtraceError
 from segtrace.networks import _scan_chunked, _scan_doubling
+
+#: Steps of a tile of the fused kernel, a power of two.
+FUSED_STEPS = 16
 
 
 def selective_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
@@ -66,8 +71,18 @@ def _check(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor)
     )
 
 
+def _fused(u: Tensor) -> bool:
+    """Whether the fused kernel is used."""
+    return u.device.type == "cuda" and _has_triton()
+
+
+@cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
 def _plan(u: Tensor, states: int) -> _scan_chunked.Tiling:
-    return _scan_chunked.Tiling.of(u.flatten(0, 1), states=states)
+    return _scan_chunked.Tiling.of(u.flatten(0, 1), states=states, steps=FUSED_STEPS if _fused(u) else None)
 
 
 _Rows = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -82,6 +97,10 @@ def _rows(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> _Rows:
 @torch.library.custom_op("segtrace::selective_scan", mutates_args=())
 def _scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     """y, and the states at the chunks' starts, which the gradient needs: (chunks, G · B, N, D)."""
+    if _fused(u):
+        from segtrace.networks import _scan_triton
+
+        return _scan_triton.forward(u, delta, a, b, c, d, steps=FUSED_STEPS)
     with torch.autocast(u.device.type, enabled=False):
         y, starts = _scan_chunked.forward(*_rows(u, delta, a, b, c), _plan(u, a.shape[2]))
         return torch.addcmul(y.view_as(u), d[:, None, None], u), starts
@@ -99,6 +118,10 @@ def _scan_backward(
     dy: Tensor, u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, starts: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients for all six inputs of the scan."""
+    if _fused(u):
+        from segtrace.networks import _scan_triton
+
+        return _scan_triton.backward(dy, u, delta, a, b, c, d, starts, steps=FUSED_STEPS)
     with torch.autocast(u.device.type, enabled=False):
         plan = _plan(u, a.shape[2])
         du, ddelta, da, db, dc = _scan_chunked.backward(
