@@ -21,7 +21,7 @@ from segtrace.errors import SegtraceError, raise_all
 from segtrace.files import atomic, hold, read_json, write_json
 from segtrace.progress import Progress, progress
 from segtrace.train import attempts, data, resume, sampling, step, tracking
-from segtrace.train.randomness import torch_seed
+from segtrace.train.randomness import key_of, torch_seed
 from segtrace.train.schedule import learning_rate
 from segtrace.train.validation import validate
 from segtrace.train.watch import Watch
@@ -244,6 +244,8 @@ def _epoch(
     for samples, images, labels in data.batches(cases, steps, run=run, epoch=epoch):
         rate = learning_rate(training, epoch=epoch, step=at["step"], steps_per_epoch=count)
         torch.manual_seed(torch_seed("step", seed, at["step"]))  # for layers such as dropout
+        if learner.objective is not None and hasattr(learner.objective, "key"):  # what a framework draws from
+            learner.objective.key = key_of("distill", seed, at["step"])
         try:
             loss, norm = step.take(learner, images, labels, rate=rate)
         except Exception as error:
