@@ -48,42 +48,26 @@ def test_pooling_is_adaptive_average_pooling(before):
 # --- the whole objective ------------------------------------------------------------------------------
 
 
-def features_of(dims=2, *, blocks=False):
+def features_of(dims=2):
     """(logits, encoder, decoder, target) in float64: two encoder stages, a bottom, and two decoder stages above it."""
     torch.manual_seed(3)
     make = lambda channels, side: torch.randn(2, channels, *(side,) * dims, dtype=torch.float64)  # noqa: E731
-    stages = {"encoder": [(5, 8), (7, 4)], "decoder": [(9, 2), (6, 4), (4, 8)]}
-    if not blocks:
-        encoder, decoder = ([make(*stage) for stage in side] for side in stages.values())
-    else:
-        encoder, decoder = ([(make(*stage), make(*stage)) for stage in side] for side in stages.values())
-        decoder.append((make(3, 16),))
-    logits = make(2, 16)
-    return logits, encoder, decoder, torch.randint(0, 2, (2, *(16,) * dims))
+    encoder, decoder = [make(5, 8), make(7, 4)], [make(9, 2), make(6, 4), make(4, 8)]
+    return make(2, 16), encoder, decoder, torch.randint(0, 2, (2, *(16,) * dims))
 
 
-def made(dims=2, *, blocks=False, key=12345, **options):
+def made(dims=2, *, key=12345, decoder=(9, 6, 4), encoder=(5, 7), **options):
+    """The objective for a network of such channels."""
+    network = torch.nn.Module()
+    network.encoder_channels, network.encoder_scales = encoder, (2,) * len(encoder)
+    network.decoder_channels, network.decoder_scales = decoder, (2,) * len(decoder)
+    loss_of = losses.create("dice_ce")
     objective = distill.attach(
-        "feature_distillation",
-        stub(blocks=blocks),
-        out_channels=2,
-        spatial_dims=dims,
-        loss_of=losses.create("dice_ce"),
-        **options,
+        "feature_distillation", network, out_channels=2, spatial_dims=dims, loss_of=loss_of, **options
     )
     assert isinstance(objective, FeatureDistillation)
     objective.key = key
     return objective
-
-
-def stub(*, blocks=False, decoder=(9, 6, 4), encoder=(5, 7)):
-    """What a framework reads of a network."""
-    network = torch.nn.Module()
-    network.encoder_channels, network.encoder_scales = encoder, (2,) * len(encoder)
-    network.decoder_channels, network.decoder_scales = decoder, (2,) * len(decoder)
-    if blocks:
-        network.forward_blocks = None
-    return network
 
 
 def pool_np(x, size):
@@ -149,25 +133,6 @@ def test_the_loss_is_that_of_the_equations(dims, options):
     assert float(objective(logits, encoder, decoder, target)) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("aggregate", ["blocks", "sides"])
-@pytest.mark.parametrize("teacher", ["d1", "final"])
-def test_blocks_are_taught_by_the_last_decoder_block_or_by_the_final_features(teacher, aggregate):
-    objective = made(blocks=True, teacher=teacher, aggregate=aggregate, channels="paired", sort=False)
-    logits, encoder, decoder, target = features_of(blocks=True)
-    taught = decoder[-2][-1] if teacher == "d1" else decoder[-1][-1]
-    below = decoder[:-2] if teacher == "d1" else decoder[:-1]
-    first, last = ([stage[n] for stage in [*encoder, *below]] for n in (0, -1))
-    mean = lambda blocks, term: np.mean([term(block.numpy()) for block in blocks])  # noqa: E731
-    crossed = sum(mean(side, lambda x: cross_np(x, taught.numpy(), None, "mean")) for side in (first, last))
-    term = lambda x: internal_np(x, False, "mean")  # noqa: E731
-    if aggregate == "sides":
-        inner = sum(mean(side[:2], term) + mean(side[2:], term) for side in (first, last))
-    else:
-        crossed, inner = crossed / 2, mean([*first, *last], term)
-    expected = float(objective.loss_of(logits, target)) + 0.015 * (crossed + inner)
-    assert float(objective(logits, encoder, decoder, target)) == pytest.approx(expected, rel=1e-12)
-
-
 def test_gradients_are_those_of_the_loss_and_none_reaches_the_teacher():
     logits, encoder, decoder, target = features_of()
     given = [x.requires_grad_() for x in [*encoder, *decoder]]
@@ -181,6 +146,21 @@ def test_gradients_are_those_of_the_loss_and_none_reaches_the_teacher():
     objective = made(detach=False, internal_weight=0.0)
     assert torch.autograd.gradcheck(loss, given)
     assert torch.autograd.grad(loss(*given), given[-1])[0].abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("features", "taught", "students"), [("stages", 4, 7), ("blocks", 4, 14), ("final", 1, 15)]
+)
+def test_vm_unet_gives_the_blocks_that_paper_and_program_name(features, taught, students):
+    options = {"base": 4, "states": 2, "features": features}
+    network = networks.create("vm_unet", in_channels=1, out_channels=1, **options).eval()
+    logits, encoder, decoder = network.forward_features(torch.randn(1, 1, 32, 32))
+    assert network.decoder_scales[-1] == taught
+    assert [x.shape[1] for x in decoder] == list(network.decoder_channels)
+    assert [32 // x.shape[2] for x in decoder] == list(network.decoder_scales)
+    assert len(encoder) + len(decoder) - 1 == students
+    if features == "final":
+        assert torch.equal(network.head(decoder[-1]), logits)
 
 
 @pytest.mark.parametrize("one_way", [False, True])
@@ -259,17 +239,5 @@ def test_options_that_do_not_fit_are_named():
         made(norm="l2")
     with pytest.raises(SegtraceError, match="both 0: leave the framework out"):
         made(cross_weight=0.0, internal_weight=0.0)
-    with pytest.raises(SegtraceError, match="teacher final is for taps: blocks"):
-        made(teacher="final")
-    with pytest.raises(SegtraceError, match="teacher final is for taps: blocks"):
-        made(blocks=True, taps="stages", teacher="final")
-    with pytest.raises(SegtraceError, match="no option 'gives_blocks'"):
-        made(gives_blocks=True)
     with pytest.raises(SegtraceError, match="0 encoder and 1 decoder features"):
-        distill.attach(
-            "feature_distillation",
-            stub(encoder=(), decoder=(4,)),
-            out_channels=2,
-            spatial_dims=2,
-            loss_of=losses.create("dice_ce"),
-        )
+        made(encoder=(), decoder=(4,))

@@ -7,9 +7,8 @@ decoder_scales, out_channels, background, spatial_dims, loss_of, **options)``. W
 Its parameters are those of the heads; the network knows nothing of it, so that inference pays nothing and any
 framework fits any network.
 
-A framework that draws random numbers has an attribute ``key``, 128 bits that the training
-sets anew before each step and that alone decide them. One that has ``wants_blocks`` = True gets what the network's
-``forward_blocks`` gives; its ``build`` is told by ``gives_blocks`` whether the network has that.
+A framework that draws random numbers has an attribute ``key``, 128 bits that the training sets anew before each step and
+that alone decide them.
 
 Heads give as many logits as the network (``out_channels``), the background's first or, where ``background`` is False,
 none of it: then :mod:`segtrace.background` says what stands for it among probabilities.
@@ -38,7 +37,6 @@ GIVEN = (
     "background",
     "spatial_dims",
     "loss_of",
-    "gives_blocks",
 )
 
 
@@ -76,8 +74,6 @@ def attach(
             hint = advice(option, known, otherwise="it has")
             raise SegtraceError(f"framework {name!r} has no option {option!r}; {hint}")
         _check(name, option, value, parameters[option].annotation)
-    if "gives_blocks" in parameters:
-        options["gives_blocks"] = gives_blocks(network)
     built: nn.Module = build(
         encoder_channels=network.encoder_channels,
         encoder_scales=network.encoder_scales,
@@ -90,11 +86,6 @@ def attach(
         **options,
     )
     return built
-
-
-def gives_blocks(network: "nn.Module") -> bool:
-    """Whether a network gives its stages' blocks; with outputs that only training uses, it is asked for those instead."""
-    return hasattr(network, "forward_blocks") and not getattr(network, "auxiliary_weights", ())
 
 
 def _check(name: str, option: str, value: Any, kind: Any) -> None:

@@ -11,10 +11,6 @@ a ``torch.nn.Module`` with
   (bottleneck first; the last, at full size, is left out: only the logits come from it);
 * ``encoder_channels``, ``encoder_scales``, ``decoder_channels``, ``decoder_scales``: the channels of these
   features and the factor by which each is smaller than the input, or the factors of all axes where they differ;
-* where its stages are made of blocks: ``forward_blocks(x) -> (logits, encoder, decoder)``: the same logits, of each stage
-  of the encoder (shallow to deep, the bottleneck included) and of the decoder (deep to shallow) its first and its last
-  block's output, (N, C, …), the same twice where it has one block, and, as the decoder's last entry, the features of
-  full size that the logits are made of, alone;
 * ``divisor``: every side of the input must be a multiple of it;
 * ``fixed_size``, where a network takes inputs of one size alone: its sides;
 * where it has heads that only training uses (deep supervision): ``forward_auxiliary(x) -> (logits, encoder, decoder,

@@ -90,8 +90,6 @@ def _forward_of(network: nn.Module, objective: nn.Module | None) -> Callable[[Te
     """What a step calls: the network, or that which gives features and further outputs where they are needed."""
     if auxiliary_weights(network):
         return network.forward_auxiliary
-    if getattr(objective, "wants_blocks", False):
-        return network.forward_blocks
     return network if objective is None else network.forward_features
 
 
