@@ -6,6 +6,13 @@ from torch import Tensor, nn
 from segtrace import networks
 from segtrace.errors import SegtraceError
 
+#: VM-UNet and its relatives; with fewer channels the last normalisation, over a quarter of them, would magnify rounding.
+SCANS = {
+    "base": 32,
+    "encoder_depths": [1, 2, 1, 1],
+    "decoder_depths": [1, 1, 1, 1],
+    "states": 4,
+}
 # small versions, so that the whole registry is tested in seconds
 SMALL = {
     "attention_unet": [(2, {"widths": [4, 6, 8, 10, 12]})],
@@ -37,6 +44,10 @@ SMALL = {
         (2, {"size": [32, 32], "feature_size": 2, "hidden_size": 12, "mlp_size": 16, "heads": 2}),
         (3, {"size": [32, 32, 32], "feature_size": 2, "hidden_size": 12, "mlp_size": 16, "heads": 2}),
     ],
+    "vm_unet": [(2, SCANS), (2, SCANS | {"skips": "figure", "features": "blocks"})],
+    "medmamba_unet": [(2, SCANS)],
+    "hc_mamba": [(2, SCANS)],
+    "cm_ssm_unet": [(2, SCANS | {"se_ratio": 4}), (2, SCANS | {"se": False, "cmn": False})],
     "unext": [(2, {"widths": [5, 6, 7, 8, 11]})],
     "vnet": [(2, {})],
 }
