@@ -6,9 +6,9 @@ from torch import nn
 
 
 def draw_by_outputs(module: nn.Module) -> None:
-    """Draw linear layers from a normal distribution (0.02, cut off at 2), convolutions from one of √(2 / outputs seen by a weight).
+    """Draw linear layers from a normal distribution of 0.02, cut off at 2, convolutions from one of √(2 / n).
 
-    Biases become 0. Parameters outside such layers stay as they are.
+    n are the outputs that a weight sees. Biases become 0. Parameters outside such layers stay as they are.
     """
     for part in module.modules():
         if isinstance(part, nn.Linear):

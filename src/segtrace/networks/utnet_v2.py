@@ -168,8 +168,7 @@ class MapFusion(nn.Module):
         tokens = self.layers(torch.cat([one.flatten(2) for one in inside], dim=2).transpose(1, 2))
         parts = tokens.transpose(1, 2).chunk(len(inside), dim=2)
         return [
-            leave(part.reshape(one.shape))
-            for leave, part, one in zip(self.leave, parts, inside, strict=True)
+            leave(part.reshape(one.shape)) for leave, part, one in zip(self.leave, parts, inside, strict=True)
         ]
 
 
@@ -232,8 +231,7 @@ class UTNetV2(nn.Module):
             for level, both in zip((3, 2, 1, 0), joined, strict=True)
         )
         self.join_maps = nn.ModuleList(
-            nn.Conv2d(both, widths[level], 1, bias=False)
-            for level, both in zip((3, 2), joined, strict=False)
+            nn.Conv2d(both, widths[level], 1, bias=False) for level, both in zip((3, 2), joined, strict=False)
         )
         self.up_attention = nn.ModuleList([attend(3), attend(2, to_map=False)])
         self.up_convolutions = nn.ModuleList([convolve(1), convolve(0)])
