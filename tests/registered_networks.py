@@ -27,6 +27,26 @@ SMALL = {
         (2, {"widths": [4, 6, 8, 10, 12]}),
         (2, {"widths": [4, 6, 8, 10, 12], "deep_supervision": True}),
     ],
+    "lv_unet": [(2, {}), (2, {"merged": True})],
+    "malunet": [(2, {"widths": [4, 8, 12, 16, 20, 24]})],
+    "transfuse": [
+        (
+            2,
+            {
+                "size": [32, 32],
+                "base": 4,
+                "layers": [1, 1, 1],
+                "width": 8,
+                "depth": 1,
+                "heads": 2,
+                "unused": False,
+            },
+        )
+    ],
+    "utnet_v2": [
+        (2, {"base": 4, "head_width": 4, "fusion": [8, 2, 1], "auxiliary": auxiliary, "unused": False})
+        for auxiliary in (False, True)
+    ],
     "unet3d": [(3, {"base": 2})],
     "resunet_plus_plus": [(2, {"widths": [4, 6, 8, 10, 12]})],
     "swin_unetr": [(2, {"depths": [1, 1, 1, 1], "heads": [1, 1, 2, 2], "window": 2})],

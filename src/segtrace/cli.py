@@ -71,6 +71,10 @@ MORE = {
         "segtrace.cost.command",
         "count parameters and multiply-accumulates of networks, measure latency and peak memory",
     ),
+    "merge": (
+        "segtrace.merge.command",
+        "write a trained LV-UNet in its form for deployment, and compare the two",
+    ),
     "published": (
         "segtrace.published.command",
         "show what papers printed: tables, how they were computed, and claims recomputed from them",

@@ -12,7 +12,15 @@ from segtrace import determinism, device, losses, networks
 from segtrace.errors import SegtraceError
 
 # networks that go up bilinearly or trilinearly in every form, and those forms of the U-Net that do
-INTERPOLATING = {"attention_unet3d", "cotr", "unet_plus_plus"}
+INTERPOLATING = {
+    "attention_unet3d",
+    "cotr",
+    "lv_unet",
+    "malunet",
+    "transfuse",
+    "unet_plus_plus",
+    "utnet_v2",
+}
 INTERPOLATING_VARIANTS = {"bilinear", "nested"}
 
 

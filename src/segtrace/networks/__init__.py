@@ -16,7 +16,9 @@ a ``torch.nn.Module`` with
 * where it has heads that only training uses (deep supervision): ``forward_auxiliary(x) -> (logits, encoder, decoder,
   auxiliary)``, what ``forward_features`` gives and a list of logits of the input's size; ``auxiliary_weights``, the
   weight of each one's loss (empty where the network's options leave these heads out), and ``main_weight``, that of the
-  logits' loss. ``forward`` and ``forward_features`` leave these heads out.
+  logits' loss. ``forward`` and ``forward_features`` leave these heads out;
+* where its layers change over the training: ``set_progress(share)``, which training calls before each epoch with that
+  epoch's number, from 1, by the number of epochs. What it sets is a buffer, so that a checkpoint holds it.
 
 K counts the background, but for the network of a run whose loss wants no logit of it: :func:`of_run` gives such a
 network the attribute ``background`` = False, and :mod:`segtrace.background` says what then stands for it.

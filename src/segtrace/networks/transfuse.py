@@ -18,6 +18,9 @@ The heads' and decoder's convolutions are drawn as published (normal by inputs; 
 ImageNet's weights there; here they are drawn as their own programs do and nothing is fetched. Their parts have the names of
 torchvision's ResNet-34 (``cnn``) and of DeiT's program (``transformer``), so that checkpoints of these fit.
 
+Different: the program holds a class token (384 parameters) that nothing uses. It is held, unused, so that sizes
+compare; ``unused: false`` leaves it out, and nothing else changes.
+
 The positions fix the image's size: ``size``, (192, 256) as published or another.
 
 Parameters, 3 → 1 channels: 26,248,725 at 192 × 256, 26,273,301 at 256 × 256.
@@ -90,8 +93,12 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """(N, C, H, W) → tokens as a map (N, width, H / 16, W / 16)."""
 
-    def __init__(self, in_channels: int, *, size: Sequence[int], width: int, depth: int, heads: int) -> None:
+    def __init__(
+        self, in_channels: int, *, size: Sequence[int], width: int, depth: int, heads: int, unused: bool
+    ) -> None:
         super().__init__()
+        if unused:
+            self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(in_channels, width, PATCH, stride=PATCH)})
         self.pos_embed = nn.Parameter(torch.zeros(1, math.prod(side // PATCH for side in size), width))
         self.blocks = nn.Sequential(*(Block(width, heads=heads) for _ in range(depth)))
@@ -191,6 +198,7 @@ class TransFuse(nn.Module):
         depth: int,
         heads: int,
         dropout: float,
+        unused: bool,
     ) -> None:
         super().__init__()
         low, middle, high = base, 2 * base, 4 * base
@@ -198,7 +206,9 @@ class TransFuse(nn.Module):
         self.encoder_channels = (low, middle)
         self.decoder_channels = (high, middle, low)
         self.cnn = _resnet(in_channels, base=base, layers=layers)
-        self.transformer = Transformer(in_channels, size=size, width=width, depth=depth, heads=heads)
+        self.transformer = Transformer(
+            in_channels, size=size, width=width, depth=depth, heads=heads, unused=unused
+        )
         self.dropout = nn.Dropout2d(dropout)
         self.raise_transformer = nn.ModuleList([Up(width, middle), Up(middle, low)])
         half = dropout / 2
@@ -295,11 +305,12 @@ def build(
     depth: int = 8,
     heads: int = 6,
     dropout: float = 0.2,
+    unused: bool = True,
 ) -> nn.Module:
     """A TransFuse for images of ``size`` (H, W) alone, each side a multiple of 16.
 
     ``base`` and ``layers`` are the channels and blocks of the convolutional branch, ``width``, ``depth`` and ``heads``
-    those of the transformer.
+    those of the transformer; ``unused`` holds the published program's class token that nothing uses.
     """
     check_spatial_dims("transfuse", spatial_dims, 2)
     if len(size) != 2 or any(side < PATCH or side % PATCH for side in size):
@@ -316,4 +327,5 @@ def build(
         depth=depth,
         heads=heads,
         dropout=dropout,
+        unused=unused,
     )

@@ -246,6 +246,7 @@ def _epoch(
     epoch, width, count = at["epoch"], training["cases_per_step"], _steps_per_epoch(run)
     order = sampling.epoch_order(seed, epoch, run["cases"]["train"])
     steps = [order[first : first + width] for first in range(at["index"] * width, len(order), width)]
+    _tell_progress(learner.network, epoch=epoch, epochs=training["epochs"])
     learner.network.train()
     if learner.objective is not None:
         learner.objective.train()
@@ -271,6 +272,13 @@ def _epoch(
         bar.advance(units=len(images), note=note)
         saver.save_if_due(first=watch.check)
     watch.check()
+
+
+def _tell_progress(network: nn.Module, *, epoch: int, epochs: int) -> None:
+    """Tell a network that changes over the training how far it is; ``epoch`` counts from 0. Most have no such method."""
+    tell = getattr(network, "set_progress", None)
+    if tell is not None:
+        tell((epoch + 1) / epochs)
 
 
 def _end_epoch(run: Mapping[str, Any], cases: data.Cases, learner: step.Learner, state: resume.State) -> None:
