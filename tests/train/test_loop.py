@@ -84,6 +84,7 @@ def test_without_validation_cases_best_is_last(project):
             "ema_decay": 0.9,
             "network": INSTANCE | {"out_channels": 1, "background": False},
         },
+        {"framework": "feature_distillation", "accumulate": 2, "network": INSTANCE},
     ],
     ids=lambda changes: changes.get("framework") or changes["optimiser"],
 )

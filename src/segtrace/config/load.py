@@ -21,6 +21,7 @@ KINDS: dict[str, type[models.Model]] = {
     "budgets": models.Budget,
     "experiments": models.Experiment,
     "papers": models.Paper,
+    "mappings": models.Mapping,
 }
 M = TypeVar("M", bound=models.Model)
 

@@ -14,6 +14,8 @@ from segtrace.config.corruption_models import Corruptions
 from segtrace.config.data_models import Dataset as Dataset
 from segtrace.config.data_models import Gate as Gate
 from segtrace.config.data_models import Source as Source
+from segtrace.config.pretrained_models import Mapping as Mapping
+from segtrace.config.pretrained_models import Pretrained as Pretrained
 from segtrace.config.protocol_models import Protocol as Protocol
 from segtrace.config.published_models import Claim as Claim
 from segtrace.config.published_models import Paper as Paper
@@ -55,6 +57,8 @@ class Method(Model):
     options: dict[str, Any] = {}
     framework: str | None = None
     framework_options: dict[str, Any] = {}
+    pretrained: list[Pretrained] = []
+    """Files that the first weights come from, in this order; none where all are drawn."""
     source: str = ""
     parameters: dict[str, int] = {}
     """Data set → published or pinned number of parameters, checked by a test."""

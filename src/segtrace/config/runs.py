@@ -136,6 +136,16 @@ def network_of(
     }
 
 
+def pretrained_of(method: models.Method) -> dict[str, Any]:
+    """``pretrained`` of a run, with the mappings' rules; nothing for a method whose weights are drawn."""
+    found = []
+    for given in method.pretrained:
+        mapping: models.Mapping = load.load("mappings", given.mapping)
+        rules = mapping.model_dump(mode="json", exclude={"title", "source"})
+        found.append(given.model_dump(mode="json") | {"mapping": {"name": given.mapping} | rules})
+    return {"pretrained": found} if found else {}
+
+
 def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -> dict[str, Any]:
     """A run as plain JSON: everything that decides its outcome but data, code and environment.
 
@@ -173,6 +183,7 @@ def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -
         "training_name": training,
         # Where a recipe comes from is no part of what it does: a note costs no training.
         "training": recipe.model_dump(exclude={"source", "notes", "threads"}),
+        **pretrained_of(method),
         "prepared": str(layout.prepared(run.dataset, run.recipe)),
         "preparation": preparation_of(data, prepared),
     }

@@ -5,8 +5,13 @@ decoder_scales, out_channels, background, spatial_dims, loss_of, **options)``. W
 ``forward(logits, encoder, decoder, target) -> scalar``: logits, encoder and decoder are what a network's
 ``forward_features`` gives (:mod:`segtrace.networks`), the target holds class numbers, (N, D, H, W) or (N, H, W).
 Its parameters are those of the heads; the network knows nothing of it, so that inference pays nothing and any
-framework fits any network. Heads give as many logits as the network (``out_channels``), the background's first or, where
-``background`` is False, none of it: then :mod:`segtrace.background` says what stands for it among probabilities.
+framework fits any network.
+
+A framework that draws random numbers has an attribute ``key``, 128 bits that the training sets anew before each step and
+that alone decide them.
+
+Heads give as many logits as the network (``out_channels``), the background's first or, where ``background`` is False,
+none of it: then :mod:`segtrace.background` says what stands for it among probabilities.
 """
 
 import importlib

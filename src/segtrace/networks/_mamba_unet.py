@@ -23,7 +23,8 @@ as (N, C, H, W), a view.
 ``skips``: "code" adds the inputs of stages 1 to 3 (after merging) to the decoder's features of the same size, before these
 are expanded, as the published program does; the feature at a quarter of the input's size then joins nothing. "figure" adds
 the outputs of stages 0 to 2 after the expansion, as the papers draw it. No parameter depends on it.
-``features``: what ``forward_features`` gives: "stages" the last block's output of each stage, "blocks" every block's.
+``features``: what ``forward_features`` gives: "stages" the last block's output of each stage, "blocks" every block's,
+"final" these and, as the decoder's last, the features of full size that the logits are made of.
 Weights: linear layers normal (0.02, cut off at 2), their biases 0; others as torch or their module does.
 """
 
@@ -37,7 +38,7 @@ from segtrace.errors import raise_all
 from segtrace.networks.unext import to_first, to_last
 
 SKIPS = ("code", "figure")
-FEATURES = ("stages", "blocks")
+FEATURES = ("stages", "blocks", "final")
 #: Makes a block that maps (N, H, W, C) to its shape, of C channels and a probability of being left out in training.
 MakeBlock = Callable[[int, float], nn.Module]
 
@@ -149,12 +150,15 @@ class MambaUNet(nn.Module):
         self.head = nn.Conv2d(base // 4, out_channels, 1)
 
         scales = [4, 8, 16, 32]
-        repeats = [encoder_depths, decoder_depths] if features == "blocks" else [[1] * 4] * 2
+        repeats = [[1] * 4] * 2 if features == "stages" else [encoder_depths, decoder_depths]
         bottom = repeats[0][3]
         self.encoder_channels = _repeated(widths[:3], repeats[0][:3])
         self.encoder_scales = _repeated(scales[:3], repeats[0][:3])
         self.decoder_channels = (raised[0],) * bottom + _repeated(raised, repeats[1])
         self.decoder_scales = (32,) * bottom + _repeated(scales[::-1], repeats[1])
+        if features == "final":
+            self.decoder_channels += (base // 4,)
+            self.decoder_scales += (1,)
         _draw(self)
 
     def _down(self, x: Tensor) -> tuple[list[list[Tensor]], list[Tensor]]:
@@ -183,14 +187,17 @@ class MambaUNet(nn.Module):
     def forward_features(self, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Logits, encoder features at scales 4, 8, 16, decoder features at 32 (the encoder's last), 32, 16, 8, 4.
 
-        With ``features`` "blocks" a scale comes once for each block of its stage.
+        With ``features`` "blocks" or "final" a scale comes once for each block of its stage, with "final" 1 at the end.
         """
         down, skips = self._down(x)
         up = self._up(down[-1][-1], skips)
-        logits = self.head(to_first(self.last(up[-1][-1])))
-        start = 0 if self.features == "blocks" else -1
+        final = to_first(self.last(up[-1][-1]))
+        logits = self.head(final)
+        start = -1 if self.features == "stages" else 0
         encoder = [to_first(y) for stage in down[:-1] for y in stage[start:]]
         decoder = [to_first(y) for stage in (down[-1], *up) for y in stage[start:]]
+        if self.features == "final":
+            decoder.append(final)
         return logits, encoder, decoder
 
     def forward(self, x: Tensor) -> Tensor:

@@ -31,9 +31,11 @@ def architectures(subject: Subject) -> Paragraph:
             f", trained in the framework {method.framework.replace('_', ' ')}" if method.framework else ""
         )
         more = f" ({_options(method.framework_options)})" if method.framework_options else ""
+        files = listed(f"{given.file} (SHA-256 {given.sha256[:12]}…)" for given in method.pretrained)
+        start = f", its first weights from {files} as far as they fit" if files else ""
         sentences.append(
             f"{method.title} is the network {method.network}{options}{sizes}"
-            f"{framework}{more}"
+            f"{framework}{more}{start}"
             f"{cite(citations.method(name, method))}"
         )
     return Paragraph("Networks", [sentence(text) for text in sentences])

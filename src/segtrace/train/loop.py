@@ -20,8 +20,8 @@ from segtrace.digests import digest
 from segtrace.errors import SegtraceError, raise_all
 from segtrace.files import atomic, hold, read_json, write_json
 from segtrace.progress import Progress, progress
-from segtrace.train import attempts, data, resume, sampling, step, tracking
-from segtrace.train.randomness import torch_seed
+from segtrace.train import attempts, data, pretrained, resume, sampling, step, tracking
+from segtrace.train.randomness import key_of, torch_seed
 from segtrace.train.schedule import learning_rate
 from segtrace.train.validation import validate
 from segtrace.train.watch import Watch
@@ -70,11 +70,14 @@ def is_complete(run: Mapping[str, Any], folder: Path) -> bool:
         found = read_json(folder / "run.json")
     except SegtraceError:
         return False
-    same = {k: v for k, v in found.items() if k != "machine"} == {
-        k: v for k, v in run.items() if k != "machine"
-    }
+    same = _asked(found) == _asked(run)
     files = (folder / "weights.safetensors", folder / "best_val.safetensors")
     return same and (folder / "history.csv").is_file() and all(map(checkpoint.is_intact, files))
+
+
+def _asked(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run was asked to be, without what training adds to ``run.json``."""
+    return {key: value for key, value in run.items() if key not in ("machine", "first_weights")}
 
 
 def _train(
@@ -90,6 +93,8 @@ def _train(
     learner = prepare_learner(run, device, parts=parts, sides=_sides(run, cases))
     _check_whole_images(run, cases, learner.network)
     run = run | {"machine": devices.kind(device) | {"forward": learner.manner}}
+    if learner.first_weights is not None:
+        run["first_weights"] = learner.first_weights
     identity = digest(run)
     state = resume.State(_beginning(), torch.zeros((), dtype=torch.float64, device=device))
     if resume.load(folder, identity=identity, learner=learner, state=state):
@@ -135,13 +140,16 @@ def prepare_learner(
     # a stream of its own: equal weights in any framework
     torch.manual_seed(torch_seed("network", run["seed"]))
     layout = devices.memory_format(device, precision=training["precision"], axes=spec["spatial_dims"])
-    network = networks.of_run(run).to(device, memory_format=layout)
+    network = networks.of_run(run)
+    taken = pretrained.put(network, run["pretrained"]) if run.get("pretrained") else None
+    network = network.to(device, memory_format=layout)
     _check_sizes(run, network)
     if training["when_out_of_memory"] == "halve":
         step.refuse_parts(network, run=run["run"])
     loss_of = losses.create(training["loss"], **training["loss_options"])
     objective = _objective(run, network, loss_of, device)
     learner = step.learner(network, loss_of, training=training, parts=parts, objective=objective)
+    learner.first_weights = taken
     if sides is not None:
         samples = training["cases_per_step"] * (training["crop"]["per_case"] if training["crop"] else 1)
         step.accelerate(learner, (samples, spec["in_channels"], *sides))
@@ -245,6 +253,8 @@ def _epoch(
     for samples, images, labels in data.batches(cases, steps, run=run, epoch=epoch):
         rate = learning_rate(training, epoch=epoch, step=at["step"], steps_per_epoch=count)
         torch.manual_seed(torch_seed("step", seed, at["step"]))  # for layers such as dropout
+        if learner.objective is not None and hasattr(learner.objective, "key"):  # what a framework draws from
+            learner.objective.key = key_of("distill", seed, at["step"])
         try:
             loss, norm = step.take(learner, images, labels, rate=rate)
         except Exception as error:

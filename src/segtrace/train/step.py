@@ -33,6 +33,8 @@ class Learner:
     """How ``forward`` runs: eager, compiled or graphs."""
     objective: nn.Module | None = None
     """The framework, in training alone: then ``forward`` gives features too, and it turns them into the loss."""
+    first_weights: dict[str, Any] | None = None
+    """What was taken of the files that weights start from, and what was left; None where all were drawn."""
 
     @property
     def device(self) -> torch.device:
