@@ -281,7 +281,7 @@ def test_the_command_lists_papers_and_shows_a_table_and_a_paper(capsys: pytest.C
         "less than 0.03  0.035       no",
     ):
         assert text in shown
-    assert main(["published", "skin_table1"]) == 0
+    assert main(["published", "skin_table3_isic2018_128"]) == 0
     assert "none yet" in capsys.readouterr().out
     assert main(["published", "dsd"]) == 0
     assert "39.7 % more parameters" in " ".join(capsys.readouterr().out.split())
