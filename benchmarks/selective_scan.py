@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -219,15 +218,27 @@ def measured(length: int, *, device: torch.device, rounds: int, clock: str) -> d
     """Seconds and peak memory in bytes of both passes at one length, beside the inputs."""
     both_passes(selective_scan, inputs(batch=1, length=64, channels=CHANNELS, device=device))
     given = inputs(batch=1, length=length, channels=CHANNELS, device=device)
-    before = _peak(device)
+    _forget_peak(device)
+    before = _held(device, peak=False)
     best = min(seconds(selective_scan, given, device, clock) for _ in range(rounds))
-    return {"seconds": best, "memory": float(_peak(device) - before)}
+    return {"seconds": best, "memory": float(_held(device, peak=True) - before)}
 
 
-def _peak(device: torch.device) -> int:
+def _held(device: torch.device, *, peak: bool) -> int:
+    """Bytes that the process holds, or held at most since :func:`_forget_peak`; on a GPU, there."""
     if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        asked = torch.cuda.max_memory_allocated if peak else torch.cuda.memory_allocated
+        return int(asked(device))
+    name = "VmHWM:" if peak else "VmRSS:"
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+def _forget_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # Linux: the peak starts anew
 
 
 def _wait(device: torch.device) -> None:

@@ -20,7 +20,7 @@ from torch.nn import functional
 #: Steps a chunk, and how many values a step should work on: on a processor a tile's arrays must stay near it, on
 #: a GPU each call must be worth its start.
 STEPS = {"cpu": 16, "other": 64}
-VALUES = {"cpu": 2**15, "other": 2**22}
+VALUES = {"cpu": 2**14, "other": 2**22}
 
 
 @dataclass(frozen=True)
