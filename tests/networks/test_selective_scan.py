@@ -149,7 +149,7 @@ def test_nothing_is_called_that_strict_determinism_refuses() -> None:
             c.flatten(0, 1),
         )
         plan = _scan_chunked.Tiling.of(rows[0], states=4)
-        assert plan.tile_chunks > 1
+        assert plan.side > 1
         y, starts = _scan_chunked.forward(*rows, plan)
         _scan_chunked.backward(y, *rows, starts, plan)
 

@@ -1,6 +1,6 @@
 """The selective scan in chunks that run side by side, in plain torch, with its gradient written by hand.
 
-Time is cut into chunks of T steps. A tile holds K chunks of some rows; in it all is done T steps long for K chunks at
+Time is cut into chunks of T steps. A tile holds K chunks of r rows; in it all is done T steps long for K chunks at
 once: exp(Δ A) and Δ u B for the whole tile; then, unless K is 1, T steps from a state of zero tell where each chunk ends,
 K steps over those ends tell where each starts, and T steps from there give the states. The gradient runs the
 other way in the same manner. Nothing is divided and every decay is the exponential of a sum of steps, so strong decays
@@ -8,38 +8,31 @@ underflow to zero as they do step by step. Nothing of N states a token outlives 
 starts, which the backward pass needs to compute all others again: memory grows linearly with L, by N / T of the input's.
 
 Sums over channels and states are matrix products, sums over time plain sums in a fixed order: no operation without a
-deterministic form on a GPU (cumulative sums are one).
+deterministic form on a GPU (cumulative sums are one). Tiles do not depend on the number of threads.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-#: Steps a chunk, and the least values that a step should work on: on a processor a tile's arrays must stay near it, on
+#: Steps a chunk, and how many values a step should work on: on a processor a tile's arrays must stay near it, on
 #: a GPU each call must be worth its start.
 STEPS = {"cpu": 16, "other": 64}
-VALUES = {"cpu": 2**16, "other": 2**22}
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Some rows and some chunks of them, side by side."""
-
-    rows: slice
-    chunks: slice
+VALUES = {"cpu": 2**15, "other": 2**22}
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How R rows of ``chunks`` chunks of ``steps`` steps are cut into tiles of at most ``rows`` and ``side`` chunks."""
+    """R rows of L steps as (I, J) tiles of ``row`` rows and ``side`` chunks of ``steps`` steps."""
 
-    rows: int
+    length: int
     steps: int
-    chunks: int
-    tile_rows: int
-    tile_chunks: int
+    side: int
+    row: int
+    times: int
+    """J, tiles one after another."""
 
     @classmethod
     def of(cls, u: Tensor, *, states: int, steps: int | None = None, values: int | None = None) -> "Tiling":
@@ -47,77 +40,59 @@ class Tiling:
         kind = "cpu" if u.device.type == "cpu" else "other"
         rows, length, channels = u.shape
         steps = min(steps or STEPS[kind], length)
-        chunks = -(-length // steps)
         want = max(1, (values or VALUES[kind]) // max(1, channels * states))
-        tile_rows = min(rows, want)
-        return cls(rows, steps, chunks, tile_rows, min(chunks, max(1, want // tile_rows)))
+        row = max(number for number in range(1, rows + 1) if rows % number == 0 and number <= want)
+        chunks = -(-length // steps)
+        times = -(-chunks // max(1, want // row))
+        return cls(length, steps, -(-chunks // times), row, times)
 
-    def tiles(self, *, backwards: bool = False) -> Iterator[Tile]:
-        """All tiles of one set of rows after another, in the order of time or against it."""
-        starts = range(0, self.chunks, self.tile_chunks)
-        for row in range(0, self.rows, self.tile_rows):
-            for start in reversed(starts) if backwards else starts:
-                yield Tile(slice(row, row + self.tile_rows), slice(start, start + self.tile_chunks))
+    def starts(self, a: Tensor) -> tuple[int, ...]:
+        """The shape of the states at chunks' starts for ``a`` (R, N, D): (I, J, K, r, N, D)."""
+        return (a.shape[0] // self.row, self.times, self.side, self.row, *a.shape[1:])
 
     def cut(self, x: Tensor) -> Tensor:
-        """(R, L, X) as (R, chunks, T, X), zeros at its end where L is no multiple of T: steps of zero change nothing."""
-        missing = self.chunks * self.steps - x.shape[1]
+        """(R, L, X) as tiles (I, J, T, K, r, X), with steps of zero at the end, which change nothing."""
+        missing = self.times * self.side * self.steps - self.length
         if missing:
-            x = torch.nn.functional.pad(x, (0, 0, 0, missing))
-        return x.unflatten(1, (self.chunks, self.steps))
+            x = functional.pad(x, (0, 0, 0, missing))
+        x = x.unflatten(1, (self.times, self.side, self.steps)).unflatten(0, (-1, self.row))
+        return x.permute(0, 2, 4, 3, 1, 5).contiguous()
+
+    def joined(self, x: Tensor) -> Tensor:
+        """What :meth:`cut` made of (R, L, X), as that again."""
+        return x.permute(0, 4, 1, 3, 2, 5).flatten(2, 4).flatten(0, 1)[:, : self.length]
 
 
-@dataclass(frozen=True)
 class Array:
-    """A tile's array (T, K, r, N, D) and its T steps, views of it."""
+    """A tile's array (T, K, r, N, D) and its steps, views of it: fresh memory and views cost as much as what they hold.
 
-    whole: Tensor
-    steps: tuple[Tensor, ...]
+    There is a place before the first step, for the state that is started from.
+    """
 
+    def __init__(self, plan: Tiling, a: Tensor) -> None:
+        self.all = a.new_empty(plan.steps + 1, plan.side, plan.row, *a.shape[1:])
+        self.first, *steps = self.all.unbind(0)
+        self.steps = tuple(steps)
+        self.whole, self.before = self.all[1:], self.all[:-1]
+        self.flat = self.whole.flatten(0, 2)
 
-class Workspace:
-    """Arrays kept for the next tile of the same shape: fresh memory and views cost as much as what is done in them."""
+    def product(self, over_states: Tensor, others: Tensor) -> None:
+        """Fill it with ``over_states`` (T, K, r, D), the same for all states, times ``others``."""
+        torch.mul(over_states[..., None, :], others, out=self.whole)
 
-    def __init__(self, like: Tensor) -> None:
-        self.like = like
-        self.held: dict[tuple[str, torch.Size], Array] = {}
+    def weighed(self, weights: Tensor, out: Tensor) -> None:
+        """Into ``out`` (T, K, r, D) its sum over states by ``weights`` (T, K, r, N)."""
+        torch.bmm(weights.view(-1, 1, weights.shape[-1]), self.flat, out=out.view(-1, 1, out.shape[-1]))
 
-    def product(self, name: str, left: Tensor, right: Tensor) -> Array:
-        """``left`` times ``right``, in the array ``name``, which is overwritten."""
-        shape = torch.broadcast_shapes(left.shape, right.shape)
-        if (name, shape) not in self.held:
-            made = self.like.new_empty(shape)
-            self.held[name, shape] = Array(made, made.unbind(0))
-        found = self.held[name, shape]
-        torch.mul(left, right, out=found.whole)
-        return found
-
-
-def take(x: Tensor, tile: Tile) -> Tensor:
-    """A tile of (R, chunks, T, X) as (T, K, r, X), in one piece."""
-    return x[tile.rows, tile.chunks].permute(2, 1, 0, 3).contiguous()
-
-
-def put(x: Tensor, tile: Tile, found: Tensor) -> None:
-    """Write (T, K, r, X) to its place in (R, chunks, T, X)."""
-    x[tile.rows, tile.chunks] = found.permute(2, 1, 0, 3)
-
-
-def weighed(weights: Tensor, values: Tensor) -> Tensor:
-    """Sum over N of ``weights`` (…, N) times ``values`` (…, N, D): (…, D)."""
-    flat = torch.bmm(weights.reshape(-1, 1, weights.shape[-1]), values.reshape(-1, *values.shape[-2:]))
-    return flat.view(*values.shape[:-2], values.shape[-1])
-
-
-def against(values: Tensor, weights: Tensor) -> Tensor:
-    """Sum over D of ``values`` (…, N, D) times ``weights`` (…, D): (…, N)."""
-    rows = values.reshape(-1, *values.shape[-2:]).transpose(1, 2)
-    # three times quicker than the values times a column
-    return torch.bmm(weights.reshape(-1, 1, weights.shape[-1]), rows).view(values.shape[:-1])
+    def against(self, weights: Tensor, out: Tensor) -> None:
+        """Into ``out`` (T, K, r, N) its sum over channels by ``weights`` (T, K, r, D)."""
+        # three times quicker than the array times a column
+        columns = self.flat.transpose(1, 2)
+        torch.bmm(weights.view(-1, 1, weights.shape[-1]), columns, out=out.view(-1, 1, out.shape[-1]))
 
 
 def recur(values: Array, kept: Array, state: Tensor) -> None:
-    """Make ``values`` the states: each plus ``kept`` times the one before, from ``state``."""
+    """Make ``values`` the states: each plus ``kept`` times the one before, from ``state`` (K, r, N, D)."""
     for value, keep in zip(values.steps, kept.steps, strict=True):
         state = torch.addcmul(value, keep, state, out=value)
 
@@ -130,99 +105,98 @@ def end(values: Array, kept: Array) -> Tensor:
     return state
 
 
-def recur_back(worth: Array, kept: Array, *, steps: Tensor, decays: Tensor, carry: Tensor) -> Tensor:
-    """Add to each of ``worth`` the next one times its decay, from ``carry``, in place; what the tile before this gets."""
+def recur_back(worth: Array, kept: Array, *, totals: Tensor | None, carry: Tensor) -> Tensor:
+    """Add to each of ``worth`` the next one times its decay, from ``carry``, in place; what the tile before this gets.
+
+    ``totals`` are whole decays of the chunks where there are several.
+    """
     flipped, following = worth.steps[::-1], kept.steps[:0:-1]
     entering = carry[None]
-    if entering.shape[0] != worth.whole.shape[1]:
+    if totals is not None:
         state = flipped[0].clone()
         for value, keep in zip(flipped[1:], following, strict=True):
             torch.addcmul(value, keep, state, out=state)
-        totals = whole_decays(steps, decays).flip(0)
-        entering = linked(state.mul_(kept.steps[0]).flip(0), totals, carry)[0].flip(0)
+        entering = torch.empty_like(totals)
+        linked(state.mul_(kept.steps[0]).flip(0), totals.flip(0), carry, out=entering)
+        entering = entering.flip(0)
     state = flipped[0].add_(entering)
     for value, keep in zip(flipped[1:], following, strict=True):
         state = torch.addcmul(value, keep, state, out=value)
     return kept.steps[0][0] * state[0]
 
 
-def whole_decays(steps: Tensor, decays: Tensor) -> Tensor:
-    """What each of K chunks keeps of the state that it starts from: (K, r, N, D)."""
-    return (steps.sum(0)[..., None, :] * decays).exp_()
+def whole_decays(delta: Tensor, decays: Tensor) -> Tensor | None:
+    """What each of K chunks (T, K, r, D) keeps of the state that it starts from, (K, r, N, D); None for one."""
+    return None if delta.shape[1] == 1 else (delta.sum(0)[..., None, :] * decays).exp_()
 
 
-def linked(ends: Tensor, totals: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each of K chunks starts, and where the last ends: from their ends (K, …) from zero and whole decays."""
-    starts = torch.empty_like(ends)
-    for start, stop, total in zip(starts.unbind(0), ends.unbind(0), totals.unbind(0), strict=True):
+def linked(ends: Tensor, totals: Tensor, carry: Tensor, *, out: Tensor) -> Tensor:
+    """Into ``out`` where each of K chunks starts, from ends (K, …) from zero and whole decays; where the last ends."""
+    for start, stop, total in zip(out.unbind(0), ends.unbind(0), totals.unbind(0), strict=True):
         start.copy_(carry)
         carry = torch.addcmul(stop, total, carry)
-    return starts, carry
+    return carry
 
 
 def forward(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, plan: Tiling) -> tuple[Tensor, Tensor]:
-    """y and the states at the chunks' starts, (R, L, D) and (chunks, R, N, D).
+    """y (R, L, D), and the states at the chunks' starts in the shape of ``plan.starts``.
 
     ``u`` and ``delta`` are (R, L, D), ``a`` is (R, N, D), ``b`` and ``c`` are (R, L, N): each row has its own.
     """
-    length = u.shape[1]
-    u, delta, b, c = (plan.cut(part) for part in (u, delta, b, c))
-    y = torch.empty_like(u)
-    starts = u.new_empty(plan.chunks, *a.shape)
-    carry, held = a, Workspace(a)
-    for tile in plan.tiles():
-        if tile.chunks.start == 0:
-            carry = torch.zeros_like(a[tile.rows])
-        steps, decays = take(delta, tile), a[tile.rows]
-        kept = held.product("kept", steps[..., None, :], decays)
-        kept.whole.exp_()
-        driven = steps * take(u, tile)
-        values = held.product("values", driven[..., None, :], take(b, tile)[..., None])
-        if steps.shape[1] == 1:
-            recur(values, kept, carry[None])
-            starts[tile.chunks, tile.rows] = carry
-            carry = values.steps[-1][0].clone()
-        else:
-            begin, carry = linked(end(values, kept), whole_decays(steps, decays), carry)
+    delta, b, c = (plan.cut(part) for part in (delta, b, c))
+    driven = plan.cut(u) * delta  # a cut may be a view of what was given
+    y, starts = torch.empty_like(driven), u.new_empty(plan.starts(a))
+    kept, values = Array(plan, a), Array(plan, a)
+    for row, decays in enumerate(a.unflatten(0, (-1, plan.row)).unbind(0)):
+        carry = torch.zeros_like(decays)
+        for time in range(plan.times):
+            steps, begin = delta[row, time], starts[row, time]
+            if plan.side == 1:
+                begin.copy_(carry)  # before the array that holds it is filled again
+            kept.product(steps, decays)
+            kept.whole.exp_()
+            values.product(driven[row, time], b[row, time][..., None])
+            totals = whole_decays(steps, decays)
+            if totals is not None:
+                carry = linked(end(values, kept), totals, carry, out=begin)
             recur(values, kept, begin)
-            starts[tile.chunks, tile.rows] = begin
-        put(y, tile, weighed(take(c, tile), values.whole))
-    return y.flatten(1, 2)[:, :length], starts
+            if totals is None:
+                carry = values.steps[-1][0]
+            values.weighed(c[row, time], y[row, time])
+    return plan.joined(y), starts
 
 
 def backward(
     dy: Tensor, u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, starts: Tensor, plan: Tiling
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of :func:`forward` for ``u``, ``delta``, ``a``, ``b`` and ``c``, from that of y, (R, L, D)."""
-    length = u.shape[1]
     dy, u, delta, b, c = (plan.cut(part) for part in (dy, u, delta, b, c))
-    du, ddelta, db, dc = (torch.empty_like(part) for part in (u, delta, b, c))
-    da = torch.zeros_like(a)
-    carry, held = a, Workspace(a)
-    for tile in plan.tiles(backwards=True):
-        if tile.chunks.stop >= plan.chunks:
-            carry = torch.zeros_like(a[tile.rows])
-        steps, inputs, outer, decays = take(delta, tile), take(u, tile), take(dy, tile), a[tile.rows]
-        driven, entering, begin = steps * inputs, take(b, tile), starts[tile.chunks, tile.rows]
-        kept = held.product("kept", steps[..., None, :], decays)
-        kept.whole.exp_()
-        values = held.product("values", driven[..., None, :], entering[..., None])
-        recur(values, kept, begin)
-        put(dc, tile, against(values.whole, outer))
-        # what each state is worth: its own output, and the next state's worth times what is kept of it
-        worth = held.product("worth", outer[..., None, :], take(c, tile)[..., None])
-        carry = recur_back(worth, kept, steps=steps, decays=decays, carry=carry)
-        put(db, tile, against(worth.whole, driven))
-        through = weighed(entering, worth.whole)
-        # kept becomes the gradient of Δ A
-        change = kept.whole.mul_(worth.whole)
-        change[1:].mul_(values.whole[:-1])
-        change[0].mul_(begin)
-        total = torch.zeros_like(change[0])
-        for step, part in zip(steps[..., None, :].unbind(0), kept.steps, strict=True):
-            total.addcmul_(step, part)
-        da[tile.rows] += total.sum(0)
-        put(du, tile, through * steps)
-        put(ddelta, tile, torch.addcmul(change.mul_(decays).sum(-2), through, inputs))
-    du, ddelta, db, dc = (part.flatten(1, 2)[:, :length] for part in (du, ddelta, db, dc))
-    return du, ddelta, da, db, dc
+    driven, through, ddelta = u * delta, torch.empty_like(u), torch.empty_like(u)
+    db, dc, da = torch.empty_like(b), torch.empty_like(c), torch.empty_like(a)
+    kept, values, worth = (Array(plan, a) for _ in range(3))
+    for row, decays in enumerate(a.unflatten(0, (-1, plan.row)).unbind(0)):
+        carry = torch.zeros_like(decays)
+        changed = torch.zeros_like(kept.first)
+        for time in reversed(range(plan.times)):
+            here = (row, time)
+            steps, outer = delta[here], dy[here]
+            kept.product(steps, decays)
+            kept.whole.exp_()
+            values.first.copy_(starts[here])
+            values.product(driven[here], b[here][..., None])
+            recur(values, kept, values.first)
+            values.against(outer, dc[here])
+            # what each state is worth: its own output, and the next state's worth times what is kept of it
+            worth.product(outer, c[here][..., None])
+            carry = recur_back(worth, kept, totals=whole_decays(steps, decays), carry=carry)
+            worth.against(driven[here], db[here])
+            worth.weighed(b[here], through[here])
+            # kept becomes the gradient of Δ A
+            change = kept.whole.mul_(worth.whole).mul_(values.before)
+            for step, part in zip(steps[..., None, :].unbind(0), kept.steps, strict=True):
+                changed.addcmul_(step, part)
+            torch.sum(change.mul_(decays), -2, out=ddelta[here])
+        torch.sum(changed, 0, out=da[row * plan.row : (row + 1) * plan.row])
+    ddelta.addcmul_(through, u)
+    du = through.mul_(delta)
+    return plan.joined(du), plan.joined(ddelta), da, plan.joined(db), plan.joined(dc)

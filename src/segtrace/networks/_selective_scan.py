@@ -82,7 +82,7 @@ def _has_triton() -> bool:
 
 
 def _plan(u: Tensor, states: int) -> _scan_chunked.Tiling:
-    return _scan_chunked.Tiling.of(u.flatten(0, 1), states=states, steps=FUSED_STEPS if _fused(u) else None)
+    return _scan_chunked.Tiling.of(u.flatten(0, 1), states=states)
 
 
 _Rows = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -96,7 +96,7 @@ def _rows(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> _Rows:
 
 @torch.library.custom_op("segtrace::selective_scan", mutates_args=())
 def _scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
-    """y, and the states at the chunks' starts, which the gradient needs: (chunks, G · B, N, D)."""
+    """y, and the states at the chunks' starts, which the gradient needs."""
     if _fused(u):
         from segtrace.networks import _scan_triton
 
@@ -109,8 +109,16 @@ def _scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) 
 @_scan.register_fake
 def _(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     del delta, b, c, d
-    groups, channels, states = a.shape
-    return torch.empty_like(u), u.new_empty(_plan(u, states).chunks, groups * u.shape[1], states, channels)
+    if _fused(u):
+        shape: tuple[int, ...] = (
+            -(-u.shape[2] // FUSED_STEPS),
+            u.shape[0] * u.shape[1],
+            a.shape[2],
+            a.shape[1],
+        )
+    else:
+        shape = _plan(u, a.shape[2]).starts(a.new_empty(u.shape[0] * u.shape[1], a.shape[2], a.shape[1]))
+    return torch.empty_like(u), u.new_empty(shape)
 
 
 @torch.library.custom_op("segtrace::selective_scan_backward", mutates_args=())
