@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import toy_config
+import two_methods
 from score_rows import row
 from segtrace import files, layout, tables
 from segtrace.aggregation import METRICS, best_constants, cells_of, run_values
@@ -92,7 +92,7 @@ def test_the_constant_of_a_region_is_that_of_any_of_its_labels():
 def project(tmp_path, monkeypatch) -> Path:
     """A project of two methods, scored with regions or without."""
     monkeypatch.chdir(tmp_path)
-    toy_config.write("{1: rim, 2: heart}", published=PUBLISHED)
+    two_methods.write("{1: rim, 2: heart}", published=PUBLISHED)
     fold = {"train": 5, "val": 1, "test": 2, "leaks": 0, "scored": "test", "shared": 0}
     told = {"protocol": "p", "words": "as drawn", "published": True, "folds": [fold], "leaks": []}
     files.write_json(layout.split_gate("toy", "p"), {"split": told})

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import toy_config
+import two_methods
 from score_rows import DIAGONAL_MM, SCORES, row, table
 from segtrace import files, layout, tables
 from segtrace.aggregation import (
@@ -225,7 +225,7 @@ def test_sums_do_not_depend_on_order(values, random):
 def project(tmp_path, monkeypatch) -> Path:
     """A project of two methods whose scores are there."""
     monkeypatch.chdir(tmp_path)
-    toy_config.write("{1: lesion}")
+    two_methods.write("{1: lesion}")
     for method in ("a", "b"):
         write_scores(method, [r for r in SCORES if r["method"] == method])
     fold = {"train": 5, "val": 1, "test": 3, "leaks": 2, "scored": "test", "shared": 1}
