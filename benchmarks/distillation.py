@@ -1,6 +1,6 @@
 """What dual self-distillation adds to a training step and to inference: time and memory, beside the plain network.
 
-    .venv/bin/python benchmarks/distillation.py [--rounds 5] [--device cpu] [--only NAME] [--write FILE]
+    .venv/bin/python benchmarks/distillation.py [--rounds 5] [--device cpu] [--only 'NAME;NAME'] [--write FILE]
 
 Each setting runs in processes of its own, plain and with the framework, so that each one's peak memory is its own; the
 two are timed in turns, a round each, and the medians are compared. Before anything is timed, the network with the
@@ -10,8 +10,6 @@ framework attached must predict bit for bit what the plain one predicts.
 import argparse
 import datetime
 import json
-import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -22,6 +20,7 @@ from typing import Any
 
 import torch
 
+from chain import machine
 from segtrace import distill, losses, networks
 from segtrace.files import write_text
 from segtrace.train import step
@@ -65,8 +64,8 @@ def table(arguments: argparse.Namespace) -> str:
     lines = [
         "# What dual self-distillation costs",
         "",
-        f"`python benchmarks/distillation.py --rounds {arguments.rounds} --device {arguments.device}`, "
-        f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, PyTorch {torch.__version__}. "
+        f"`python benchmarks/distillation.py {' '.join(sys.argv[1:])}`, {datetime.date.today()}, on {machine()}, "
+        f"PyTorch {torch.__version__}. "
         "Median of the rounds, plain and distilled in turns; memory is each process's peak less what it held before "
         "the first step.",
         "",
@@ -74,7 +73,7 @@ def table(arguments: argparse.Namespace) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name in SETTINGS:
-        if arguments.only in name:
+        if any(part in name for part in arguments.only.split(";")):
             lines.append(row(name, rounds=arguments.rounds, device=arguments.device))
             print(lines[-1], file=sys.stderr, flush=True)
             if arguments.write:  # row by row: the large ones take minutes

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import two_methods
 from score_rows import row
 from segtrace import files, layout, tables
 from segtrace.aggregation import METRICS, best_constants, cells_of, run_values
@@ -91,21 +92,7 @@ def test_the_constant_of_a_region_is_that_of_any_of_its_labels():
 def project(tmp_path, monkeypatch) -> Path:
     """A project of two methods, scored with regions or without."""
     monkeypatch.chdir(tmp_path)
-    texts = {
-        "config.yaml": "experiments: [toy]\n",
-        "datasets/toy.yaml": "title: T\ndimensions: 2\nmodality: x\nlicence: none\nlabels: {1: rim, 2: heart}\n"
-        "channels: [g]\nrecipes: {r: {}}\n"
-        "protocols: {p: {kind: grouped_random, test_fraction: 0.2, validation_fraction: 0.1}}\n",
-        "methods/a.yaml": "title: A\nnetwork: unet\n",
-        "methods/b.yaml": "title: B\nnetwork: unet\n",
-        "training/t.yaml": "epochs: 1\nlearning_rate: 0.1\n",
-        "budgets/smoke.yaml": "title: smoke\n",
-        "papers/p.yaml": "title: P\nauthors: [A]\n",
-        "experiments/toy.yaml": "title: Toy\ndataset: toy\nrecipe: r\nprotocol: p\ntraining: t\n"
-        f"methods: [a, b]\n{PUBLISHED}",
-    }
-    for name, text in texts.items():
-        files.write_text(Path("config") / name, text)
+    two_methods.write("{1: rim, 2: heart}", published=PUBLISHED)
     fold = {"train": 5, "val": 1, "test": 2, "leaks": 0, "scored": "test", "shared": 0}
     told = {"protocol": "p", "words": "as drawn", "published": True, "folds": [fold], "leaks": []}
     files.write_json(layout.split_gate("toy", "p"), {"split": told})

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import two_methods
 from score_rows import DIAGONAL_MM, SCORES, row, table
 from segtrace import files, layout, tables
 from segtrace.aggregation import (
@@ -225,22 +226,7 @@ def test_sums_do_not_depend_on_order(values, random):
 def project(tmp_path, monkeypatch) -> Path:
     """A project of two methods whose scores are there."""
     monkeypatch.chdir(tmp_path)
-    texts = {
-        "config.yaml": "experiments: [toy]\n",
-        "datasets/toy.yaml": "title: T\ndimensions: 2\nmodality: x\nlicence: none\nlabels: {1: lesion}\n"
-        "channels: [g]\nrecipes: {r: {}}\n"
-        "protocols: {p: {kind: grouped_random, test_fraction: 0.2, validation_fraction: 0.1}}\n",
-        "methods/a.yaml": "title: A\nnetwork: unet\n",
-        "methods/b.yaml": "title: B\nnetwork: unet\n",
-        "training/t.yaml": "epochs: 1\nlearning_rate: 0.1\n",
-        "budgets/smoke.yaml": "title: smoke\n",
-        "experiments/toy.yaml": "title: Toy\ndataset: toy\nrecipe: r\nprotocol: p\ntraining: t\n"
-        "methods: [a, b]\n",
-    }
-    for name, text in texts.items():
-        path = tmp_path / "config" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    two_methods.write("{1: lesion}")
     for method in ("a", "b"):
         write_scores(method, [r for r in SCORES if r["method"] == method])
     fold = {"train": 5, "val": 1, "test": 3, "leaks": 2, "scored": "test", "shared": 1}

@@ -14,15 +14,14 @@ Heads give as many logits as the network (``out_channels``), the background's fi
 none of it: then :mod:`segtrace.background` says what stands for it among probabilities.
 """
 
-import importlib
 import inspect
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segtrace import registry
 from segtrace.background import given_by
-from segtrace.errors import SegtraceError, advice
+from segtrace.errors import SegtraceError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,14 +41,12 @@ GIVEN = (
 
 def names() -> list[str]:
     """The registered names, sorted."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+    return registry.names("distill")
 
 
 def module_of(name: str) -> str:
     """The dotted name of the module that holds the framework ``name``; an unknown name names the nearest."""
-    if name not in names():
-        raise SegtraceError(f"no framework {name!r}; {advice(name, names())}")
-    return f"segtrace.distill.{name}"
+    return registry.module_of("distill", name)
 
 
 def attach(
@@ -66,13 +63,9 @@ def attach(
     ``loss_of`` is the loss of the training recipe. An option that the framework does not have is an error that
     names the nearest.
     """
-    build = importlib.import_module(module_of(name)).build
+    build = registry.build_of("distill", name, options, given=GIVEN)
     parameters = inspect.signature(build).parameters
-    known = [parameter for parameter in parameters if parameter not in GIVEN]
     for option, value in options.items():
-        if option not in known:
-            hint = advice(option, known, otherwise="it has")
-            raise SegtraceError(f"framework {name!r} has no option {option!r}; {hint}")
         _check(name, option, value, parameters[option].annotation)
     built: nn.Module = build(
         encoder_channels=network.encoder_channels,

@@ -23,6 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segtrace.distill.dsd import divergence, softened
+
 DILATIONS = (1, 2, 3)
 _CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}
 _NORMS = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -90,9 +92,7 @@ class StandIn(nn.Module):
 def channel_divergence(teacher: Tensor, student: Tensor) -> Tensor:
     """KL(teacher ‖ student) of the softmax along the channels of (N, C, …): sum over channels, mean over voxels."""
     with torch.autocast(teacher.device.type, enabled=False):
-        wide = [x.float() if x.dtype in (torch.bfloat16, torch.float16) else x for x in (teacher, student)]
-        t, s = (torch.log_softmax(x.flatten(2), dim=1) for x in wide)
-        return (t.exp() * (t - s)).sum(1).mean()
+        return divergence(softened(teacher, 1.0), softened(student, 1.0))
 
 
 def build(

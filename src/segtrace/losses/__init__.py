@@ -9,14 +9,12 @@ compared (:mod:`segtrace.background`).
 """
 
 import ast
-import importlib
-import inspect
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtrace.errors import SegtraceError, advice
+from segtrace import registry
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,15 +22,12 @@ if TYPE_CHECKING:
 
 def names() -> list[str]:
     """The registered names, sorted."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+    return registry.names("losses")
 
 
 def module_of(name: str) -> str:
     """The dotted name of the module that holds the loss ``name``; an unknown name names the nearest."""
-    if name not in names():
-        hint = advice(name, names())
-        raise SegtraceError(f"no loss {name!r}; {hint}")
-    return f"segtrace.losses.{name}"
+    return registry.module_of("losses", name)
 
 
 @cache
@@ -46,11 +41,6 @@ def has_background(name: str) -> bool:
 
 
 def create(name: str, **options: Any) -> "Callable[[Tensor, Tensor], Tensor]":
-    """Build the loss ``name``; an option that it does not have is an error that lists those it has."""
-    build = importlib.import_module(module_of(name)).build
-    known = list(inspect.signature(build).parameters)
-    unknown = [option for option in options if option not in known]
-    if unknown:
-        raise SegtraceError(f"loss {name!r} has no option {unknown[0]!r}; it has: {', '.join(known)}")
-    function: Callable[[Tensor, Tensor], Tensor] = build(**options)
+    """Build the loss ``name``; an option that it does not have is an error that names the nearest."""
+    function: Callable[[Tensor, Tensor], Tensor] = registry.build_of("losses", name, options)(**options)
     return function

@@ -27,15 +27,13 @@ Only the module of a network that is asked for is imported, so listing them is q
 """
 
 import ast
-import importlib
-import inspect
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtrace import background
-from segtrace.errors import SegtraceError, advice
+from segtrace import background, registry
+from segtrace.errors import SegtraceError
 
 if TYPE_CHECKING:
     from segtrace.networks._network import Network
@@ -43,15 +41,12 @@ if TYPE_CHECKING:
 
 def names() -> list[str]:
     """The registered names, sorted."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+    return registry.names("networks")
 
 
 def module_of(name: str) -> str:
     """The dotted name of the module that holds the network ``name``; an unknown name names the nearest."""
-    if name not in names():
-        hint = advice(name, names())
-        raise SegtraceError(f"no network {name!r}; {hint}")
-    return f"segtrace.networks.{name}"
+    return registry.module_of("networks", name)
 
 
 @cache
@@ -70,16 +65,9 @@ def create(
     ``out_channels`` counts the logits; ``spatial_dims`` is 2 or 3, and may be left out where a
     network knows one only. An option that the network does not have is an error that names the nearest.
     """
-    build = importlib.import_module(module_of(name)).build
-    known = [
-        p
-        for p in inspect.signature(build).parameters
-        if p not in ("in_channels", "out_channels", "spatial_dims")
-    ]
-    for option in options:
-        if option not in known:
-            hint = advice(option, known, otherwise="it has")
-            raise SegtraceError(f"network {name!r} has no option {option!r}; {hint}")
+    build = registry.build_of(
+        "networks", name, options, given=("in_channels", "out_channels", "spatial_dims")
+    )
     network: Network = build(
         in_channels=in_channels, out_channels=out_channels, spatial_dims=spatial_dims, **options
     )

@@ -23,7 +23,7 @@ from monai.networks.nets.dynunet import DynUNet as MonaiDynUNet
 from torch import Tensor, nn
 
 from segtrace.errors import SegtraceError
-from segtrace.networks._network import Network
+from segtrace.networks._network import Network, decoded
 
 
 class DynUNet(Network):
@@ -61,9 +61,7 @@ class DynUNet(Network):
         encoder = [self.input_block(x)]
         for block in self.downsamples:
             encoder.append(block(encoder[-1]))
-        decoder = [self.bottleneck(encoder[-1])]
-        for block, skip in zip(self.upsamples, reversed(encoder), strict=True):
-            decoder.append(block(decoder[-1], skip))
+        decoder = decoded(self.bottleneck(encoder[-1]), encoder, list(self.upsamples))
         return self.output_block(decoder.pop()), encoder, decoder
 
 

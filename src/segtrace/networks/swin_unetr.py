@@ -20,7 +20,7 @@ from monai.networks.nets.swin_unetr import SwinUNETR as MonaiSwinUNETR
 from torch import Tensor, nn
 
 from segtrace.errors import SegtraceError
-from segtrace.networks._network import Network
+from segtrace.networks._network import Network, decoded
 
 
 class SwinUNETR(Network):
@@ -60,10 +60,8 @@ class SwinUNETR(Network):
         net = self.backbone
         hidden = net.swinViT(x, net.normalize)
         encoder = [net.encoder1(x), net.encoder2(hidden[0]), net.encoder3(hidden[1]), net.encoder4(hidden[2])]
-        decoder = [net.decoder5(net.encoder10(hidden[4]), hidden[3])]
-        blocks = (net.decoder4, net.decoder3, net.decoder2, net.decoder1)
-        for block, skip in zip(blocks, reversed(encoder), strict=True):
-            decoder.append(block(decoder[-1], skip))
+        bottom = net.decoder5(net.encoder10(hidden[4]), hidden[3])
+        decoder = decoded(bottom, encoder, (net.decoder4, net.decoder3, net.decoder2, net.decoder1))
         return net.out(decoder.pop()), encoder, decoder
 
 

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
-from segtrace.networks._network import Network
+from segtrace.networks._network import Network, decoded
 
 
 class Residual(nn.Module):
@@ -162,9 +162,8 @@ class TransBTS(Network):
             encoder.append(level(stride(encoder[-1])))
         bottom = self.embed(encoder.pop())
         tokens = self.layers(bottom.flatten(2).transpose(1, 2) + self.position)
-        decoder = [self.unembed(tokens.transpose(1, 2).reshape(bottom.shape))]
-        for up, skip in zip(self.up, reversed(encoder), strict=True):
-            decoder.append(up(decoder[-1], skip))
+        bottom = self.unembed(tokens.transpose(1, 2).reshape(bottom.shape))
+        decoder = decoded(bottom, encoder, list(self.up))
         return self.head(decoder.pop()), encoder, decoder
 
 

@@ -23,7 +23,7 @@ from monai.networks.nets.unetr import UNETR as MonaiUNETR  # noqa: N811
 from torch import Tensor, nn
 
 from segtrace.errors import SegtraceError
-from segtrace.networks._network import Network
+from segtrace.networks._network import Network, decoded
 
 PATCH = 16
 
@@ -77,10 +77,8 @@ class UNETR(Network):
             net.encoder3(net.proj_feat(hidden[6])),
             net.encoder4(net.proj_feat(hidden[9])),
         ]
-        decoder = [net.proj_feat(tokens)]
         blocks = (net.decoder5, net.decoder4, net.decoder3, net.decoder2)
-        for block, skip in zip(blocks, reversed(encoder), strict=True):
-            decoder.append(block(decoder[-1], skip))
+        decoder = decoded(net.proj_feat(tokens), encoder, blocks)
         return net.out(decoder.pop()), encoder, decoder
 
 

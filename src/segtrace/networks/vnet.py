@@ -16,7 +16,7 @@ from monai.networks.nets.vnet import VNet as MonaiVNet
 from torch import Tensor, nn
 
 from segtrace.errors import SegtraceError
-from segtrace.networks._network import Network
+from segtrace.networks._network import Network, decoded
 
 
 class VNet(Network):
@@ -45,10 +45,8 @@ class VNet(Network):
         encoder = [net.in_tr(x)]
         for block in (net.down_tr32, net.down_tr64, net.down_tr128):
             encoder.append(block(encoder[-1]))
-        decoder = [net.down_tr256(encoder[-1])]
         blocks = (net.up_tr256, net.up_tr128, net.up_tr64, net.up_tr32)
-        for block, skip in zip(blocks, reversed(encoder), strict=True):
-            decoder.append(block(decoder[-1], skip))
+        decoder = decoded(net.down_tr256(encoder[-1]), encoder, blocks)
         return net.out_tr(decoder.pop()), encoder, decoder
 
 
