@@ -35,6 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from segtrace.errors import raise_all
+from segtrace.networks._network import Network
 from segtrace.networks.unext import to_first, to_last
 
 SKIPS = ("code", "figure")
@@ -110,7 +111,7 @@ class Stage(nn.Module):
         return outputs
 
 
-class MambaUNet(nn.Module):
+class MambaUNet(Network):
     """Four stages down, four stages up, of blocks that ``make_block`` makes; see the module's documentation.
 
     ``make_skip`` makes, from its number of channels, the module (N, C, H, W) → (N, C, H, W) that each skip goes through.
@@ -199,10 +200,6 @@ class MambaUNet(nn.Module):
         if self.features == "final":
             decoder.append(final)
         return logits, encoder, decoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def _repeated(values: Sequence[int], times: Sequence[int]) -> tuple[int, ...]:

@@ -37,6 +37,7 @@ from torch.nn import functional
 
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
+from segtrace.networks._network import Network
 
 #: MobileNetV3-Large's layers 1 to 9: kernel, inner channels, outputs, squeeze and excitation, hard swish, stride.
 MOBILE = (
@@ -170,7 +171,7 @@ def _set(convolution: Any, weight: Tensor, bias: Tensor) -> None:
     convolution.bias.copy_(bias)
 
 
-class LVUNet(nn.Module):
+class LVUNet(Network):
     """MobileNetV3's stages, three blocks down, seven up; see the module's documentation."""
 
     encoder_channels = (24, 40, 80, 160, 240)
@@ -219,10 +220,6 @@ class LVUNet(nn.Module):
             x = block(decoder[-1], slope)
             decoder.append(x if skip is None else x + skip)
         return self.head(decoder.pop()), encoder[1:], decoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def merged(network: nn.Module) -> nn.Module:

@@ -35,6 +35,7 @@ from torch.nn import functional
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
 from segtrace.networks._drawing import draw_by_outputs
+from segtrace.networks._network import Network
 
 WIDTHS = (8, 16, 24, 32, 48, 64)
 DILATIONS = (7, 5, 2, 1)
@@ -120,7 +121,7 @@ class Bridge(nn.Module):
         ]
 
 
-class MALUNet(nn.Module):
+class MALUNet(Network):
     """Six levels; see the module's documentation."""
 
     encoder_scales = (2, 4, 8, 16, 32)
@@ -166,10 +167,6 @@ class MALUNet(nn.Module):
             x = norm(block(decoder[-1]))
             decoder.append(functional.gelu(x if level == 4 else _doubled(x)) + bridged[level])
         return _doubled(self.head(decoder[-1])), encoder, decoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def build(

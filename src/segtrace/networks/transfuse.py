@@ -36,6 +36,7 @@ from torch.nn import functional
 
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
+from segtrace.networks._network import Network
 
 PATCH = 16
 
@@ -177,7 +178,7 @@ class Up(nn.Module):
         return torch.relu(self.convolutions(x) + self.beside(x))
 
 
-class TransFuse(nn.Module):
+class TransFuse(Network):
     """Two branches, three fusions, three heads; see the module's documentation."""
 
     encoder_scales = (4, 8)
@@ -262,10 +263,6 @@ class TransFuse(nn.Module):
     def forward_features(self, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Logits, the fused skips at scales 4, 8, decoder features at scales 16 (the deepest fusion), 8, 4."""
         return self._joined(*self._branches(x))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def _resnet(in_channels: int, *, base: int, layers: Sequence[int]) -> ResNet:

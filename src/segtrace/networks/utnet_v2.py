@@ -37,6 +37,7 @@ from torch.nn import functional
 
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
+from segtrace.networks._network import Network
 from segtrace.networks.transbts import Layer
 
 
@@ -187,7 +188,7 @@ class Halve(nn.Module):
         return y
 
 
-class UTNetV2(nn.Module):
+class UTNetV2(Network):
     """Five levels, three of them with maps; see the module's documentation."""
 
     encoder_scales = (1, 2, 4, 8)
@@ -284,10 +285,6 @@ class UTNetV2(nn.Module):
             else [_resized(self.auxiliary_head(decoder[2]), logits.shape[2:])]
         )
         return logits, encoder, decoder, auxiliary
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K, H, W) of the input's size."""
-        return self.forward_features(x)[0]
 
 
 def build(
