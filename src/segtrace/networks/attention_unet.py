@@ -27,17 +27,20 @@ from segtrace.networks._network import Network
 
 
 class Gate(nn.Module):
-    """An additive attention gate whose signal has the skip's resolution and width."""
+    """An additive attention gate whose signal has the skip's resolution.
 
-    def __init__(self, channels: int) -> None:
+    The signal has the skip's ``channels`` unless ``signal`` says others; ``inner`` are half of them where not given.
+    """
+
+    def __init__(self, channels: int, *, signal: int | None = None, inner: int | None = None) -> None:
         super().__init__()
-        inner = max(channels // 2, 1)
-        self.signal = nn.Sequential(nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner))
+        inner = inner or max(channels // 2, 1)
+        self.signal = nn.Sequential(nn.Conv2d(signal or channels, inner, 1), nn.BatchNorm2d(inner))
         self.skip = nn.Sequential(nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner))
         self.weight = nn.Sequential(nn.Conv2d(inner, 1, 1), nn.BatchNorm2d(1))
 
     def forward(self, skip: Tensor, signal: Tensor) -> Tensor:
-        """``skip`` (N, C, H, W), weighted pixel by pixel by what ``signal`` (N, C, H, W) and it tell; its shape."""
+        """``skip`` (N, C, H, W), weighted pixel by pixel by what ``signal`` (N, S, H, W) and it tell; its shape."""
         weight: Tensor = self.weight(torch.relu(self.signal(signal) + self.skip(skip)))
         return skip * torch.sigmoid(weight)
 

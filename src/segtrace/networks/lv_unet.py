@@ -37,6 +37,7 @@ from torch.nn import functional
 
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
+from segtrace.networks._convolutions import Excitation
 from segtrace.networks._network import Network
 
 #: MobileNetV3-Large's layers 1 to 9: kernel, inner channels, outputs, squeeze and excitation, hard swish, stride.
@@ -68,21 +69,6 @@ def _normalised(
     return nn.Sequential(*layers, *([activation()] if activation else []))
 
 
-class Excitation(nn.Module):
-    """Squeeze and excitation by a hard sigmoid; (N, C, H, W) throughout."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        narrow = _divisible(channels // 4)
-        self.fc1 = nn.Conv2d(channels, narrow, 1)
-        self.fc2 = nn.Conv2d(narrow, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The input's shape."""
-        means = x.mean((2, 3), keepdim=True)
-        return x * functional.hardsigmoid(self.fc2(torch.relu(self.fc1(means))))
-
-
 def _divisible(value: int) -> int:
     """The multiple of 8 nearest to ``value``, and not below nine tenths of it."""
     near = max(8, (value + 4) // 8 * 8)
@@ -99,7 +85,7 @@ class Inverted(nn.Module):
         kind = nn.Hardswish if swish else nn.ReLU
         layers = [_normalised(inputs, inner, kernel=1, activation=kind)] if inner != inputs else []
         layers.append(_normalised(inner, inner, kernel=kernel, activation=kind, stride=stride, groups=inner))
-        layers += [Excitation(inner)] if squeeze else []
+        layers += [Excitation(inner, _divisible(inner // 4), gate=functional.hardsigmoid)] if squeeze else []
         layers.append(_normalised(inner, outputs, kernel=1, activation=None))
         self.block = nn.Sequential(*layers)
         self.adds = stride == 1 and inputs == outputs

@@ -26,7 +26,6 @@ The positions fix the image's size: ``size``, (192, 256) as published or another
 Parameters, 3 → 1 channels: 26,248,725 at 192 × 256, 26,273,301 at 256 × 256.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -36,9 +35,10 @@ from torch.nn import functional
 
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
+from segtrace.networks._convolutions import Excitation
+from segtrace.networks._deit import PATCH, Transformer
 from segtrace.networks._network import Network
-
-PATCH = 16
+from segtrace.networks.attention_unet import Gate
 
 
 def _enlarged(x: Tensor, factor: int) -> Tensor:
@@ -51,6 +51,12 @@ def _unit(inputs: int, outputs: int, *, kernel: int, bias: bool = True) -> list[
     return [convolution, nn.BatchNorm2d(outputs)]
 
 
+def _before(inputs: int, outputs: int, *, kernel: int) -> list[nn.Module]:
+    """Batch normalisation and ReLU before a convolution."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+    return [nn.BatchNorm2d(inputs), nn.ReLU(), convolution]
+
+
 def _head(inputs: int, inner: int, outputs: int, *, narrow: bool = False) -> nn.Sequential:
     """3×3 convolution, normalisation, ReLU, 3×3 convolution to logits; with ``narrow`` a 1×1 unit to ``inner`` first."""
     first = [*_unit(inputs, inner, kernel=1), nn.ReLU()] if narrow else []
@@ -58,74 +64,12 @@ def _head(inputs: int, inner: int, outputs: int, *, narrow: bool = False) -> nn.
     return nn.Sequential(*first, *middle, nn.ReLU(), nn.Conv2d(inner, outputs, 3, padding=1))
 
 
-class Attention(nn.Module):
-    """Self-attention over tokens (N, T, C)."""
-
-    def __init__(self, width: int, *, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The input's shape."""
-        n, t, c = x.shape
-        qkv = self.qkv(x).view(n, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
-        seen = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
-        y: Tensor = self.proj(seen.transpose(1, 2).reshape(n, t, c))
-        return y
-
-
-class Block(nn.Module):
-    """A pre-norm transformer block over tokens (N, T, C)."""
-
-    def __init__(self, width: int, *, heads: int) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
-        self.attn = Attention(width, heads=heads)
-        self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, 4 * width), "fc2": nn.Linear(4 * width, width)})
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The input's shape."""
-        x = x + self.attn(self.norm1(x))
-        return x + self.mlp["fc2"](functional.gelu(self.mlp["fc1"](self.norm2(x))))
-
-
-class Transformer(nn.Module):
-    """(N, C, H, W) → tokens as a map (N, width, H / 16, W / 16)."""
-
-    def __init__(
-        self, in_channels: int, *, size: Sequence[int], width: int, depth: int, heads: int, unused: bool
-    ) -> None:
-        super().__init__()
-        if unused:
-            self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(in_channels, width, PATCH, stride=PATCH)})
-        self.pos_embed = nn.Parameter(torch.zeros(1, math.prod(side // PATCH for side in size), width))
-        self.blocks = nn.Sequential(*(Block(width, heads=heads) for _ in range(depth)))
-        self.norm = nn.LayerNorm(width, eps=1e-6)
-        nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        for part in self.modules():
-            if isinstance(part, nn.Linear):
-                nn.init.trunc_normal_(part.weight, std=0.02)
-                nn.init.zeros_(part.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The map."""
-        patches = self.patch_embed["proj"](x)
-        tokens = self.norm(self.blocks(patches.flatten(2).transpose(1, 2) + self.pos_embed))
-        return tokens.transpose(1, 2).reshape(patches.shape)
-
-
 class Fusion(nn.Module):
     """Features of both branches, (N, C, H, W) and (N, D, H, W), in one, (N, outputs, H, W)."""
 
     def __init__(self, cnn: int, transformer: int, outputs: int, *, reduction: int, dropout: float) -> None:
         super().__init__()
-        narrow = transformer // reduction
-        self.excite = nn.Sequential(
-            nn.Conv2d(transformer, narrow, 1), nn.ReLU(), nn.Conv2d(narrow, transformer, 1), nn.Sigmoid()
-        )
+        self.excite = Excitation(transformer, transformer // reduction)
         self.places = nn.Sequential(*_unit(2, 1, kernel=7, bias=False), nn.Sigmoid())
         self.of_cnn = nn.Sequential(*_unit(cnn, outputs, kernel=1))
         self.of_transformer = nn.Sequential(*_unit(transformer, outputs, kernel=1))
@@ -133,24 +77,15 @@ class Fusion(nn.Module):
         total, half = cnn + transformer + outputs, outputs // 2
         self.shortcut = nn.Conv2d(total, outputs, 1)
         self.bottleneck = nn.Sequential(
-            nn.BatchNorm2d(total),
-            nn.ReLU(),
-            nn.Conv2d(total, half, 1),
-            nn.BatchNorm2d(half),
-            nn.ReLU(),
-            nn.Conv2d(half, half, 3, padding=1),
-            nn.BatchNorm2d(half),
-            nn.ReLU(),
-            nn.Conv2d(half, outputs, 1),
+            *_before(total, half, kernel=1), *_before(half, half, kernel=3), *_before(half, outputs, kernel=1)
         )
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, cnn: Tensor, transformer: Tensor) -> Tensor:
         """The fused feature."""
-        product = self.product(self.of_cnn(cnn) * self.of_transformer(transformer))
-        seen = torch.cat([cnn.amax(1, keepdim=True), cnn.mean(1, keepdim=True)], dim=1)
-        excited = transformer * self.excite(transformer.mean((2, 3), keepdim=True))
-        all_three = torch.cat([cnn * self.places(seen), excited, product], dim=1)
+        summary = torch.cat([cnn.amax(1, keepdim=True), cnn.mean(1, keepdim=True)], dim=1)
+        together = self.product(self.of_cnn(cnn) * self.of_transformer(transformer))
+        all_three = torch.cat([cnn * self.places(summary), self.excite(transformer), together], dim=1)
         y: Tensor = self.dropout(self.shortcut(all_three) + self.bottleneck(all_three))
         return y
 
@@ -160,10 +95,7 @@ class Up(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, skip: int = 0) -> None:
         super().__init__()
-        if skip:
-            self.signal = nn.Sequential(*_unit(inputs, outputs, kernel=1))
-            self.skip = nn.Sequential(*_unit(skip, outputs, kernel=1))
-            self.weight = nn.Sequential(*_unit(outputs, 1, kernel=1), nn.Sigmoid())
+        self.gate = Gate(skip, signal=inputs, inner=outputs) if skip else None
         self.convolutions = nn.Sequential(
             *_unit(inputs + skip, outputs, kernel=3), nn.ReLU(), *_unit(outputs, outputs, kernel=3)
         )
@@ -172,9 +104,8 @@ class Up(nn.Module):
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         """The feature at twice the size."""
         x = _enlarged(x, 2)
-        if skip is not None:
-            weight = self.weight(torch.relu(self.signal(x) + self.skip(skip)))
-            x = torch.cat([skip * weight, x], dim=1)
+        if self.gate is not None and skip is not None:
+            x = torch.cat([self.gate(skip, x), x], dim=1)
         return torch.relu(self.convolutions(x) + self.beside(x))
 
 
@@ -208,7 +139,7 @@ class TransFuse(Network):
         self.decoder_channels = (high, middle, low)
         self.cnn = _resnet(in_channels, base=base, layers=layers)
         self.transformer = Transformer(
-            in_channels, size=size, width=width, depth=depth, heads=heads, unused=unused
+            in_channels, size=size, width=width, depth=depth, heads=heads, class_token=unused
         )
         self.dropout = nn.Dropout2d(dropout)
         self.raise_transformer = nn.ModuleList([Up(width, middle), Up(middle, low)])
@@ -224,9 +155,10 @@ class TransFuse(Network):
         self.head = _head(low, low, out_channels)
         self.transformer_head = _head(low, low, out_channels)
         self.fusion_head = _head(high, low, out_channels, narrow=True)
-        for name, part in self.named_children():
-            if name not in ("cnn", "transformer"):
-                part.apply(_draw)
+        for name, branch in self.named_children():
+            for part in branch.modules() if name not in ("cnn", "transformer") else ():
+                if isinstance(part, nn.Conv2d):
+                    nn.init.kaiming_normal_(part.weight)  # by inputs; a bias stays uniform, as torch draws it
 
     def _branches(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Features of the convolutional branch at 1/16, 1/8, 1/4, and those of the transformer."""
@@ -241,16 +173,6 @@ class TransFuse(Network):
             found.insert(0, x)
         return found, seen
 
-    def forward_auxiliary(self, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
-        """What :meth:`forward_features` gives, and the logits (N, K, H, W) of the transformer's head and the fusion's."""
-        found, seen = self._branches(x)
-        logits, encoder, decoder = self._joined(found, seen)
-        auxiliary = [
-            _enlarged(self.transformer_head(seen[-1]), 4),
-            _enlarged(self.fusion_head(decoder[0]), PATCH),
-        ]
-        return logits, encoder, decoder, auxiliary
-
     def _joined(
         self, found: Sequence[Tensor], seen: Sequence[Tensor]
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
@@ -263,6 +185,16 @@ class TransFuse(Network):
     def forward_features(self, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Logits, the fused skips at scales 4, 8, decoder features at scales 16 (the deepest fusion), 8, 4."""
         return self._joined(*self._branches(x))
+
+    def forward_auxiliary(self, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+        """What :meth:`forward_features` gives, and the logits (N, K, H, W) of the transformer's head and the fusion's."""
+        found, seen = self._branches(x)
+        logits, encoder, decoder = self._joined(found, seen)
+        auxiliary = [
+            _enlarged(self.transformer_head(seen[-1]), 4),
+            _enlarged(self.fusion_head(decoder[0]), PATCH),
+        ]
+        return logits, encoder, decoder, auxiliary
 
 
 def _resnet(in_channels: int, *, base: int, layers: Sequence[int]) -> ResNet:
@@ -280,14 +212,6 @@ def _resnet(in_channels: int, *, base: int, layers: Sequence[int]) -> ResNet:
     )
     del network.layer4, network.avgpool
     return network
-
-
-def _draw(part: nn.Module) -> None:
-    if isinstance(part, nn.Conv2d):
-        nn.init.kaiming_normal_(part.weight, mode="fan_in")
-        if part.bias is not None:
-            bound = part.weight[0].numel() ** -0.5
-            nn.init.uniform_(part.bias, -bound, bound)
 
 
 def build(
