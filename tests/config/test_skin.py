@@ -61,6 +61,23 @@ def test_the_rows_of_table_5_have_the_losses_that_they_name(name: str) -> None:
                 assert (options.get(weight, 0.015) > 0) == (loss in row.name), row.name
 
 
+def test_the_small_budget_gives_every_row_minutes_and_the_light_network_more_passes() -> None:
+    passes = {}
+    for number in (3, 4, 5):
+        experiment = load.experiment(f"skin_table{number}_isic2018_128")
+        protocol = load.dataset(experiment.dataset).protocols[experiment.protocol]
+        assert (protocol.subset, protocol.held_out, experiment.role) == (1200, "test", "test")
+        for method, run in resolved(f"skin_table{number}_isic2018_128", budget="cpu_5min").items():
+            training = run["training"]
+            passes[method] = training["epochs"]
+            # one fall of the rate over the whole training, and nothing else of the recipe's but its batches
+            assert (training["schedule"]["period_epochs"], training["schedule"]["every"]) == (None, "step")
+            assert training["loss_options"] == {"bce_weight": 0.3, "dice_weight": 0.7, "smooth": 1.0}
+    assert passes.pop("malunet") == 20
+    assert len(passes) == 11
+    assert set(passes.values()) == {1}
+
+
 def test_the_papers_recipe_is_that_of_its_section() -> None:
     told = load.load("training", "skin").model_dump(exclude={"source", "notes"})
     assert told["loss_options"] == {"bce_weight": 0.3, "dice_weight": 0.7, "smooth": 1.0}
