@@ -58,6 +58,19 @@ SETTINGS: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "sc_unext": ("sc_unext", {}, 512, "SC-UNeXt, ISIC"),
     "emis": ("emis", {}, 256, "not stated; VM-UNet's"),
     "emis, base 32": ("emis", {"base": 32}, 256, "not stated; VM-UNet's"),
+    "vm_unet": ("vm_unet", {}, 256, "VM-UNet"),
+    "medmamba_unet": ("medmamba_unet", {}, 256, "the skin-lesion paper"),
+    "hc_mamba": ("hc_mamba", {}, 256, "the skin-lesion paper"),
+    "cm_ssm_unet": ("cm_ssm_unet", {}, 256, "the skin-lesion paper"),
+    "malunet": ("malunet", {}, 256, "MALUNet"),
+    "lv_unet": ("lv_unet", {}, 256, "LV-UNet"),
+    "utnet_v2": ("utnet_v2", {"auxiliary": True}, 256, "the skin-lesion paper"),
+    "transfuse, 256 x 256": (
+        "transfuse",
+        {"size": [256, 256]},
+        256,
+        "the skin-lesion paper; its own has 192 x 256",
+    ),
 }
 OURS, PEER = "unext, S", "peer"
 IMAGES = 24
