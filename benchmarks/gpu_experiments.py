@@ -156,8 +156,10 @@ def train(given: argparse.Namespace) -> None:
     content = json.loads(given.runs.read_text(encoding="utf-8"))
     runs = given.work / "runs"
     packing.bring_in(given.runs.parent, runs)
-    options = {"work": given.work, "seconds": given.seconds, "save_seconds": given.save_seconds}
-    rows = list(gpu_training.train(content["entries"], **options))
+    given.work.mkdir(parents=True, exist_ok=True)
+    with contextlib.chdir(given.work):
+        options = {"seconds": given.seconds, "save_seconds": given.save_seconds}
+        rows = list(gpu_training.train(content["entries"], **options))
     write(content, rows, given.output)
     packing.send_back(rows, runs, given.output, most=given.states_mib * packing.MIB)
 
@@ -190,7 +192,7 @@ def dry_run(given: argparse.Namespace) -> None:
             packing.unpack(part, there)
         before, after = (
             store.open_case(place, run["cases"]["val"][0])
-            for place in (here / "data", there / "data" / run["prepared"].replace("/", "+"))
+            for place in (here / "data", there / "data" / packing.flat(run["prepared"]))
         )
         assert np.array_equal(before.label, after.label)  # type: ignore[arg-type]
         assert np.abs(before.image - after.image).max() <= 1.01 * np.ptp(before.image) / 510

@@ -106,11 +106,16 @@ def pack(content: Mapping[str, Any], folder: Path, *, part_mib: float) -> list[P
             parts[-1].mkdir(exist_ok=True)
             room = part_mib * MIB
         room -= len(data)
-        place = parts[-1] / prepared.replace("/", "+")
+        place = parts[-1] / flat(prepared)
         place.mkdir(exist_ok=True)
         (place / f"{case}.xz").write_bytes(data)
     write_text(folder / "runs.json", json.dumps(content, indent=1) + "\n")
     return parts
+
+
+def flat(folder: str) -> str:
+    """The name under which the cases of a folder travel."""
+    return folder.replace("/", "+")
 
 
 def packed(case: store.PreparedCase, *, exact: bool) -> bytes:

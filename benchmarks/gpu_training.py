@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+import gpu_packing as packing
 from gpu_setting import Late, at_most
 from segtrace import aggregation, sliding, store
 from segtrace.digests import digest
@@ -43,13 +44,17 @@ def machine() -> str:
 
 
 def train(
-    entries: Sequence[dict[str, Any]], *, work: Path, seconds: float, save_seconds: float
+    entries: Sequence[dict[str, Any]], *, seconds: float, save_seconds: float
 ) -> Iterator[dict[str, Any]]:
-    """Train and judge the runs in order until ``seconds`` are over; a row each, also of those not reached."""
+    """Train and judge the runs in order until ``seconds`` are over; a row each, also of those not reached.
+
+    Cases and trainings lie in ``data`` and ``runs`` of the current folder: a state is of its run's paths too, and those
+    must be the same on every machine.
+    """
     end = time.monotonic() + seconds
     for entry in entries:
-        run = entry["run"] | {"prepared": str(work / "data" / entry["run"]["prepared"].replace("/", "+"))}
-        folder = work / "runs" / digest(entry)  # whatever else the file of runs holds
+        run = entry["run"] | {"prepared": f"data/{packing.flat(entry['run']['prepared'])}"}
+        folder = Path("runs") / digest(entry)  # whatever else the file of runs holds
         row = {
             "experiment": entry["experiment"],
             "run": run["run"],

@@ -42,7 +42,7 @@ def test_cases_arrive_as_they_were_but_for_rounding(tmp_path: Path, exact: bool)
     run = content["entries"][0]["run"]
     for case in (*run["cases"]["train"], *run["cases"]["val"]):
         before = store.open_case(tmp_path / "data", case)
-        after = store.open_case(tmp_path / "work/data" / run["prepared"].replace("/", "+"), case)
+        after = store.open_case(tmp_path / "work/data" / gpu_packing.flat(run["prepared"]), case)
         np.testing.assert_array_equal(before.label, after.label)
         assert after.record["prepared_grid"] == before.record["prepared_grid"]
         most = 0 if exact else 1.01 * np.ptp(before.image) / 510
@@ -117,16 +117,19 @@ def test_a_training_is_stopped_taken_to_another_machine_and_shown(
         gpu_experiments.main(["table", str(tmp_path / "nowhere")])
 
 
-def test_a_run_that_fails_is_said_and_the_others_go_on(tmp_path: Path) -> None:
+def test_a_run_that_fails_is_said_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import gpu_packing
     import gpu_training
 
     content, parts = packed(tmp_path, epochs=1)
     for part in parts:
         gpu_packing.unpack(part, tmp_path / "work")
-    content["entries"][0]["run"]["training"]["loss"] = "none of that name"
-    given = {"work": tmp_path / "work", "seconds": 100, "save_seconds": 60}
-    first, second = gpu_training.train(content["entries"], **given)
+    run = content["entries"][0]["run"]
+    content["entries"][0]["run"] = run | {"training": run["training"] | {"loss": "none of that name"}}
+    monkeypatch.chdir(tmp_path / "work")
+    first, second = gpu_training.train(content["entries"], seconds=100, save_seconds=60)
     assert first["state"].startswith("failed: SegtraceError: ")
     assert second["state"] == "done"
 
