@@ -94,6 +94,8 @@ def page(experiment: str, *, metrics: Sequence[str]) -> Iterator[str]:
     )
     yield ""
     yield from scores(summary, methods, metrics)
+    averaged = [row for row in read(folder / "aggregates.csv") if row["label"] in labels]
+    yield from otherwise(averaged, methods, metrics)
     yield from trainings(read(folder / "per_case.csv"), methods)
     compared = [row for row in read(folder / "tests.csv") if row["label"] in labels]
     yield from tests(compared, metrics)
@@ -115,6 +117,30 @@ def scores(summary: Sequence[Row], methods: Sequence[str], metrics: Sequence[str
             ]
             yield line(name, metric, *cells)
     yield ""
+
+
+def otherwise(rows: Sequence[Row], methods: Sequence[str], metrics: Sequence[str]) -> Iterator[str]:
+    """The same scores by other averages: over one confusion matrix (there F1 is Dice), over batches, over folds."""
+    found = {
+        (r["label_name"], r["metric"], r["aggregation"], r["method"]): r
+        for r in rows
+        if r["metric"] in metrics and r["mean"] and r["aggregation"] != "per_case"
+    }
+    lines = dict.fromkeys(key[:3] for key in found if key[2] == "pooled" or int(found[key]["units"]) > 1)
+    yield "Averaged otherwise; pooled is over one confusion matrix of all images, where F1 is Dice:"
+    yield ""
+    yield from header("label", "metric", "average", *methods)
+    for label, metric, aggregation in lines:
+        cells = [found.get((label, metric, aggregation, method)) for method in methods]
+        yield line(label, metric, aggregation, *map(spread, cells))
+    yield ""
+
+
+def spread(row: Row | None) -> str:
+    """A mean and, where there is one, its standard deviation."""
+    if row is None:
+        return "–"
+    return " ± ".join(number(row[name]) for name in ("mean", "sd") if row[name])
 
 
 def trainings(per_case: Sequence[Row], methods: Sequence[str]) -> Iterator[str]:

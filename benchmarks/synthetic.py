@@ -17,6 +17,7 @@ import numpy as np
 
 from segtrace import store
 from segtrace.background import classes_of
+from segtrace.geometry import Grid
 
 RUN = "msd_hippocampus/dsd/dsd/nnunet_small/paper/fold-0_seed-0"
 RESOLVED = Path(__file__).with_name("hippocampus.json")
@@ -84,10 +85,36 @@ def write_cases(
             label[distance < (min(shape) / 5) ** 2] = value
         channels = run["network"]["in_channels"]
         image = (label + random.normal(0, 0.4, (channels, *shape))).astype(np.float32)
-        store.write_case(folder, name, image=image, label=label, record={"digest": "0" * 16})
+        record = {"digest": "0" * 16, "prepared_grid": grid_of(shape).to_json()}
+        store.write_case(folder, name, image=image, label=label, record=record)
     kept = len(names) - validation
     run["cases"] = {"train": names[:kept], "val": names[kept:]}
     run["prepared"] = str(folder)
+
+
+def grid_of(shape: Sequence[int]) -> Grid:
+    """The grid of an array of this shape, of voxels of a millimetre."""
+    axes = len(shape)
+    return Grid(tuple(shape[::-1]), (1.0,) * axes, (0.0,) * axes, tuple(np.eye(axes).ravel()))
+
+
+def packed(folder: Path, *, spatial_dims: int = 2, **training: Any) -> dict[str, Any]:
+    """What `gpu_experiments.py` packs of two small trainings, which differ in their seed; cases go to ``folder``."""
+    run = small(spatial_dims=spatial_dims, **training)
+    run["network"] |= {"in_channels": 1, "out_channels": 3}
+    write_cases(run, folder, [(32,) * 2 if spatial_dims == 2 else (16,) * 3] * 7, validation=1)
+    entry = {
+        "experiment": "toy",
+        "run": run,
+        "judged": run["cases"]["val"],
+        "checkpoint": "last",
+        "spacing_known": False,
+        "tolerances": {"1": 1.0, "2": 1.0},
+        "regions": {},
+        "names": {"1": "one", "2": "two"},
+    }
+    other = entry | {"run": run | {"run": run["run"].replace("seed-0", "seed-1"), "seed": 1}}
+    return {"budget": "b", "images": "rounded to 8 bits", "short": True, "entries": [entry, other]}
 
 
 def resolved() -> dict[str, Any]:

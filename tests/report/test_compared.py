@@ -4,6 +4,7 @@ import json
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -333,8 +334,9 @@ def test_notes_say_of_which_metrics_and_methods_they_speak():
         row["note"] = "No case has a value." if row["metric"] == "hd95_voxel" else row["note"]
     tests.append(tests[0] | {"metric": "dice", "note": "Both methods have the same value in every case."})
     more = {"intervals": rows, "tests": tests, "ranks": ranks}
+    subject = SimpleNamespace(dataset=SimpleNamespace(dimensions=3))
     found = compared.label_notes(
-        Results(summary=summary, scores=[], values=[], notes=[], split={}, more=more), 1
+        subject, Results(summary=summary, scores=[], values=[], notes=[], split={}, more=more), 1
     )
     assert found == [
         "One training a method.",

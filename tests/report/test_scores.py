@@ -2,10 +2,12 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from segtrace.aggregation import CaseValue
 from segtrace.report import gates
 from segtrace.report.chart_training import CURVE_POINTS, thinned
-from segtrace.report.scores import Results, chosen_cases, number, points
+from segtrace.report.scores import Results, chosen_cases, heading, number, points
 
 
 def results(values):
@@ -71,3 +73,10 @@ def test_only_the_first_failing_cases_are_named():
     cases = [{"case": f"c{i:02d}", "value": i} for i in range(20)]
     text = gates.found({"judged": 50, "failed": 30, "cases": cases})
     assert text.endswith("c11 (11) and 18 more")
+
+
+@pytest.mark.parametrize(("dimensions", "unit"), [(2, "pixels"), (3, "voxels")])
+def test_distances_of_pictures_are_in_pixels(dimensions, unit):
+    subject = SimpleNamespace(dataset=SimpleNamespace(dimensions=dimensions))
+    assert heading(subject, "hd95_voxel") == f"HD95 ({unit})"
+    assert heading(subject, "hd95_mm") == "HD95 (mm)"

@@ -3,17 +3,13 @@
 import json
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 import safetensors
 import safetensors.torch
 import torch
-
-from segtrace import store
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "benchmarks"
@@ -141,44 +137,3 @@ def test_all_of_it_runs_on_a_bare_machine(tmp_path: Path) -> None:
     assert "safetensors stood in for" in done.stdout
     parts = {row["part"] for row in json.loads((tmp_path / "out/gpu.json").read_text())["rows"]}
     assert parts == {"steps", "registry", "sliding", "large", "resume", "compile", "recipe"}
-
-
-def test_packed_runs_are_trained_in_pieces_and_shown(
-    scripts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What ``pack`` writes, made here of synthetic cases; all else as on the machine with a GPU."""
-    import gpu_experiment
-    import synthetic
-
-    def called(*words: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["gpu_experiment.py", *words])
-        gpu_experiment.main()
-
-    packed, state, output = tmp_path / "packed", tmp_path / "state", tmp_path / "output"
-    train = ("train", "--packed", str(packed), "--state", str(state), "--output", str(output))
-    with pytest.raises(SystemExit, match="nothing is packed there"):
-        called(*train)
-    run = synthetic.small(spatial_dims=3, epochs=2)
-    run |= {"framework": "dsd", "framework_options": {"share_heads": True}}
-    synthetic.write_cases(run, tmp_path / "cases", [(16, 16, 16)] * 3, validation=1)
-    for case in run["cases"]["val"]:
-        written = store.open_case(tmp_path / "cases", case)
-        record = {"digest": "0" * 16, "prepared_grid": {"spacing_mm": [1.0, 1.0, 1.0]}}
-        image, label = np.array(written.image), np.array(written.label)
-        store.write_case(tmp_path / "cases", case, image=image, label=label, record=record)
-    packed.mkdir()
-    with tarfile.open(packed / "cases.tar.gz", "w:gz"):
-        pass
-    entry = {"run": run, "role": "val", "cases": run["cases"]["val"], "tolerances": {"1": 1.0, "2": 1.0}}
-    second = entry | {"run": run | {"run": "small/3d/p/m/b/fold-0_seed-1", "seed": 1}}
-    content = {"budget": "b", "short": True, "entries": [entry, second]}
-    (packed / "runs.json").write_text(json.dumps(content), encoding="utf-8")
-    called(*train, "--seconds", "0")
-    assert "0 of 2 runs are finished" in capsys.readouterr().out
-    called(*train)
-    called(*train)  # all is there
-    assert capsys.readouterr().out.count("2 of 2 runs are finished") == 2
-    called("table", str(output), "--write", str(tmp_path / "page.md"))
-    page = (tmp_path / "page.md").read_text(encoding="utf-8")
-    assert "shortened for a trial" in page
-    assert page.count("| small/3d/p/m/b/fold-0_seed-") == 4  # two labels each

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from segtrace.errors import SegtraceError
+
 
 class Network(nn.Module, ABC):
     """A network that gives its features: logits alone are those of :meth:`forward_features`."""
@@ -39,3 +41,9 @@ def decoded(
     for block, skip in zip(blocks, reversed(encoder), strict=True):
         found.append(block(found[-1], skip))
     return found
+
+
+def check_widths(name: str, widths: Sequence[int], *, levels: str = "5 levels") -> None:
+    """Refuse the option ``widths`` of a network of five numbers, which are those of its ``levels``, unless it has five."""
+    if len(widths) != 5:
+        raise SegtraceError(f"{name}: widths {list(widths)} are {len(widths)} numbers; it has {levels}")

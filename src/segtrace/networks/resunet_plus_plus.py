@@ -20,9 +20,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
-from segtrace.networks._network import Network
+from segtrace.networks._network import Network, check_widths
 
 _DILATIONS = (1, 6, 12, 18)
 _REDUCTION = 8
@@ -150,8 +149,5 @@ def build(
 ) -> nn.Module:
     """A 2-D ResUNet++; ``widths`` are the channels of its four encoder levels and of its bridge."""
     check_spatial_dims("resunet_plus_plus", spatial_dims, 2)
-    if len(widths) != 5:
-        raise SegtraceError(
-            f"resunet_plus_plus: widths {list(widths)} are {len(widths)} numbers; it has 4 levels and a bridge"
-        )
+    check_widths("resunet_plus_plus", widths, levels="4 levels and a bridge")
     return ResUNetPlusPlus(in_channels=in_channels, out_channels=out_channels, widths=widths)

@@ -26,7 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from segtrace.networks import check_spatial_dims
-from segtrace.networks.unext import UNEXT_S, UNeXt, check_widths
+from segtrace.networks._network import check_widths
+from segtrace.networks.unext import UNEXT_S, UNeXt
 
 
 class Cbam(nn.Module):

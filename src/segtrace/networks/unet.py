@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
 from segtrace.networks._convolutions import convolution, double_convolution
-from segtrace.networks._network import Network
+from segtrace.networks._network import Network, check_widths
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,6 @@ def build(
         raise SegtraceError(f"unet: no variant {variant!r}; there are: {', '.join(_VARIANTS)}")
     chosen = _VARIANTS[variant]
     if widths is not None:
-        if len(widths) != 5:
-            raise SegtraceError(f"unet: widths {list(widths)} are {len(widths)} numbers; it has 5 levels")
+        check_widths("unet", widths)
         chosen = _Variant(tuple(widths), chosen.bias, chosen.up, chosen.narrow)
     return UNet(in_channels=in_channels, out_channels=out_channels, variant=chosen)

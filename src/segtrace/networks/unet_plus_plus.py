@@ -17,10 +17,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
 from segtrace.networks._convolutions import double_convolution
-from segtrace.networks._network import Network
+from segtrace.networks._network import Network, check_widths
 
 
 class UNetPlusPlus(Network):
@@ -90,10 +89,7 @@ def build(
 ) -> nn.Module:
     """A 2-D UNet++; ``widths`` are the channels of its five depths."""
     check_spatial_dims("unet_plus_plus", spatial_dims, 2)
-    if len(widths) != 5:
-        raise SegtraceError(
-            f"unet_plus_plus: widths {list(widths)} are {len(widths)} numbers; it has 5 levels"
-        )
+    check_widths("unet_plus_plus", widths)
     return UNetPlusPlus(
         in_channels=in_channels, out_channels=out_channels, widths=widths, deep_supervision=deep_supervision
     )

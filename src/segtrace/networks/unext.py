@@ -29,9 +29,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
-from segtrace.networks._network import Network
+from segtrace.networks._network import Network, check_widths
 
 UNEXT = (16, 32, 128, 160, 256)
 UNEXT_S = (8, 16, 32, 64, 128)
@@ -184,12 +183,6 @@ class UNeXt(Network):
             decoder.append(self.mixed[3 - level](x) if level >= 2 else x)
         x = functional.relu(doubled(self.last(self.fuse(decoder))), inplace=True)
         return self.head(x), encoder, decoder
-
-
-def check_widths(name: str, widths: Sequence[int]) -> None:
-    """Refuse widths that are not five."""
-    if len(widths) != 5:
-        raise SegtraceError(f"{name}: widths {list(widths)} are {len(widths)} numbers; it has 5 levels")
 
 
 def build(

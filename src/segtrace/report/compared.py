@@ -12,7 +12,7 @@ from typing import Any
 from segtrace import aggregation
 from segtrace.report.chains import of_method
 from segtrace.report.prose import listed, sentence
-from segtrace.report.scores import HEADINGS, Results, number
+from segtrace.report.scores import HEADINGS, Results, heading, number
 from segtrace.report.subject import Subject
 
 #: A method is told apart from the best one where the corrected p-value lies below.
@@ -91,10 +91,10 @@ def standing(subject: Subject, results: Results) -> dict[Cell, list[str]]:
 
 def pairs(subject: Subject, results: Results, label: int) -> list[dict[str, Any]]:
     """Paired differences of a label, a row a metric and pair of methods, ready to be laid out."""
-    return [_pair(row) for row in _in_order(results, "tests", label)]
+    return [_pair(subject, row) for row in _in_order(results, "tests", label)]
 
 
-def _pair(row: Mapping[str, Any]) -> dict[str, Any]:
+def _pair(subject: Subject, row: Mapping[str, Any]) -> dict[str, Any]:
     decimals = HEADINGS[row["metric"]][2]
     named = ",".join(f"{key}={row[key]}" for key in ("label", "metric", "first", "second"))
     difference = {
@@ -120,7 +120,7 @@ def _pair(row: Mapping[str, Any]) -> dict[str, Any]:
         "metric": row["metric"],
         "head": f"{row['first']} − {row['second']}",
         "cells": [
-            _cell(HEADINGS[row["metric"]][0], HEADINGS[row["metric"]][0]),
+            _cell(*[heading(subject, row["metric"])] * 2),
             difference,
             *tests,
             *sizes,
@@ -134,7 +134,7 @@ def ranks(subject: Subject, results: Results, label: int) -> list[dict[str, Any]
     found = {(row["method"], row["metric"], row["scheme"]): row for row in _in_order(results, "ranks", label)}
     rows = []
     for method, metric in dict.fromkeys((method, metric) for method, metric, _ in found):
-        cells = [_cell(HEADINGS[metric][0], HEADINGS[metric][0])]
+        cells = [_cell(*[heading(subject, metric)] * 2)]
         for scheme in SCHEMES:
             row = found.get((method, metric, scheme))
             if row is None:
@@ -165,7 +165,7 @@ def intervals(subject: Subject, results: Results, label: int) -> list[dict[str, 
     rows = []
     for method, metric in dict.fromkeys((method, metric) for method, metric, _ in found):
         decimals = HEADINGS[metric][2]
-        cells = [_cell(HEADINGS[metric][0], HEADINGS[metric][0])]
+        cells = [_cell(*[heading(subject, metric)] * 2)]
         for kind in KINDS:
             row = found.get((method, metric, kind))
             if row is None or row["low"] != row["low"]:
@@ -225,7 +225,7 @@ def notes(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(row["note"] for row in rows if row["note"]))
 
 
-def label_notes(results: Results, label: int) -> list[str]:
+def label_notes(subject: Subject, results: Results, label: int) -> list[str]:
     """What intervals, tests and ranks of a label say of themselves, such as that the sample is small, and of which cells.
 
     What holds for all of a table is said once and plainly; else the metrics stand before it, and the methods or pairs
@@ -240,7 +240,7 @@ def label_notes(results: Results, label: int) -> list[str]:
                 continue
             who = f"{row['first']} − {row['second']}" if table == "tests" else row["method"]
             for metrics in (every.setdefault(table, {}), *_of_sentences(said, table, row["note"])):
-                metrics.setdefault(who, []).append(HEADINGS[row["metric"]][0])
+                metrics.setdefault(who, []).append(heading(subject, row["metric"]))
     made = []
     for text, places in said.items():
         if any(

@@ -7,7 +7,7 @@ from segtrace import aggregation
 from segtrace.report import published as printed
 from segtrace.report import sheets
 from segtrace.report.methods_training import differences
-from segtrace.report.scores import HEADINGS, Results, number
+from segtrace.report.scores import HEADINGS, Results, heading, number
 from segtrace.report.sheets import Cell, Sheet, cells
 from segtrace.report.subject import Subject
 
@@ -60,9 +60,8 @@ def _name(subject: Subject, label: int) -> str:
     return subject.labels.get(label, "mean of labels").replace("_", " ")
 
 
-def _heading(metric: str) -> str:
-    name, arrow, _ = HEADINGS[metric]
-    return f"{name} {arrow}"
+def _heading(subject: Subject, metric: str) -> str:
+    return f"{heading(subject, metric)} {HEADINGS[metric][1]}"
 
 
 def _side(metric: str) -> str:
@@ -105,7 +104,7 @@ def summary(subject: Subject, results: Results, label: int) -> Sheet:
         title=f"Summary, {_name(subject, label)}",
         caption=caption,
         label=f"{subject.name}-summary-{label}",
-        headings=["Method", *(_heading(metric) for metric in metrics)],
+        headings=["Method", *(_heading(subject, metric) for metric in metrics)],
         groups=[("", sheets.marked(rows, better=better, shown={}))],
         csv="summary.csv",
     )
@@ -131,14 +130,14 @@ def tests(subject: Subject, results: Results, label: int, metric: str) -> Sheet:
         for row in _of(results.more["tests"], label, metric)
     ]
     caption = (
-        f"{subject.experiment.title}: paired differences (first − second) of {HEADINGS[metric][0]}, "
+        f"{subject.experiment.title}: paired differences (first − second) of {heading(subject, metric)}, "
         f"{_name(subject, label)}, with the 95 % interval of their mean; p-values of the permutation test and of "
         f"Wilcoxon's signed-rank test after Holm's correction over these pairs. {context(subject, results)}"
         f"{distance_note([metric])}"
     )
     return Sheet(
         name=f"tests-{label}-{metric}",
-        title=f"Paired tests, {_name(subject, label)}, {HEADINGS[metric][0]}",
+        title=f"Paired tests, {_name(subject, label)}, {heading(subject, metric)}",
         caption=caption,
         label=f"{subject.name}-tests-{label}-{metric}".replace("_", "-"),
         headings=[
@@ -177,14 +176,14 @@ def ranks(subject: Subject, results: Results, label: int, metric: str) -> Sheet:
         rows.append(texts)
     samples = max((row["samples"] for row in of_metric), default=0)
     caption = (
-        f"{subject.experiment.title}: ranks by {HEADINGS[metric][0]}, {_name(subject, label)}; in brackets between which "
+        f"{subject.experiment.title}: ranks by {heading(subject, metric)}, {_name(subject, label)}; in brackets between which "
         f"ranks a method lies in 95 % of {samples} bootstrap samples of the cases. {context(subject, results)}"
         f"{distance_note([metric])}"
     )
     better = dict.fromkeys(range(1, len(schemes) + 1), "less")
     return Sheet(
         name=f"ranks-{label}-{metric}",
-        title=f"Ranks, {_name(subject, label)}, {HEADINGS[metric][0]}",
+        title=f"Ranks, {_name(subject, label)}, {heading(subject, metric)}",
         caption=caption,
         label=f"{subject.name}-ranks-{label}-{metric}".replace("_", "-"),
         headings=["Method", *(SCHEMES[scheme] for scheme in schemes)],
@@ -218,7 +217,7 @@ def aggregates(subject: Subject, results: Results, label: int) -> Sheet:
         title=f"Ways of averaging, {_name(subject, label)}",
         caption=caption,
         label=f"{subject.name}-aggregates-{label}",
-        headings=["Method", *(_heading(metric) for metric in metrics)],
+        headings=["Method", *(_heading(subject, metric) for metric in metrics)],
         groups=groups if metrics else [],
         csv="aggregates.csv",
     )

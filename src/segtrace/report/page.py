@@ -108,7 +108,7 @@ def build(
         tables=scores.summary_tables(subject, results, compared.standing(subject, results)),
         compared=_compared(subject, results),
         level=compared.LEVEL,
-        metric_names={metric: heading[0] for metric, heading in scores.HEADINGS.items()},
+        metric_names={metric: scores.heading(subject, metric) for metric in scores.HEADINGS},
         aggregation=aggregation.POLICY,
         tolerances=scores.tolerances(subject, results),
         notes=results.notes,
@@ -144,7 +144,7 @@ def _compared(subject: Subject, results: scores.Results) -> dict[int, dict[str, 
             "ranks": compared.ranks(subject, results, label),
             "intervals": compared.intervals(subject, results, label),
             "averages": compared.averages(subject, results, label),
-            "notes": compared.label_notes(results, label),
+            "notes": compared.label_notes(subject, results, label),
         }
         for label in subject.labels
     }

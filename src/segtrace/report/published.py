@@ -10,7 +10,8 @@ from typing import Any
 from segtrace.config import load, models
 from segtrace.config.published_models import COSTS, Column, Published, parts
 from segtrace.report import claims, published_chart
-from segtrace.report.scores import HEADINGS, Results
+from segtrace.report.scores import Results
+from segtrace.report.scores import heading as metric_heading
 from segtrace.report.subject import Subject
 
 COST_WORDS = {
@@ -106,9 +107,9 @@ def what(subject: Subject, column: Column) -> str:
         return COST_WORDS[column.metric]
     label = subject.labels.get(column.label) or next(iter(subject.dataset.labels.values()))
     return (
-        f"{HEADINGS[column.metric][0]} of {label.replace('_', ' ')}"
+        f"{metric_heading(subject, column.metric)} of {label.replace('_', ' ')}"
         if column.label or len(subject.dataset.labels) == 1
-        else (f"{HEADINGS[column.metric][0]}, {label}")
+        else (f"{metric_heading(subject, column.metric)}, {label}")
     )
 
 

@@ -10,7 +10,7 @@ from segtrace.files import read_json, sha256_file
 from segtrace.report.chains import of_method
 from segtrace.report.subject import Subject
 
-#: Metric → (heading, arrow to the better side, decimals).
+#: Metric → (name in words of volumes, see :func:`heading`; arrow to the better side; decimals).
 HEADINGS = {
     "dice": ("Dice", "↑", 3),
     "iou": ("IoU", "↑", 3),
@@ -29,6 +29,12 @@ HEADINGS = {
 
 #: Tables of an experiment beside ``summary`` and ``per_case``.
 MORE = ("intervals", "aggregates", "tests", "ranks", "published", "missing", "subgroups", "robustness")
+
+
+def heading(subject: Subject, metric: str) -> str:
+    """A metric's name in words; the elements of a two-dimensional image are pixels."""
+    name = HEADINGS[metric][0]
+    return name.replace("voxels", "pixels") if subject.dataset.dimensions == 2 else name
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,7 @@ def _table(
             {"method": method, "title": configured.title, "anchor": of_method(method), "cells": cells}
         )
     headings: list[dict[str, str]] = [
-        {"metric": m, "name": HEADINGS[m][0], "arrow": HEADINGS[m][1]} for m in shown
+        {"metric": m, "name": heading(subject, m), "arrow": HEADINGS[m][1]} for m in shown
     ]
     footer = [constant.get(metric, "") for metric in shown]
     return {

@@ -18,7 +18,7 @@ def every_case(subject: Subject, results: scores.Results) -> list[Group]:
             rows = scores.points(subject, results, label=label, metric=metric)
             if not rows:
                 continue
-            heading = scores.HEADINGS[metric][0]
+            heading = scores.heading(subject, metric)
             means = [row for row in results.summary if (row["label"], row["metric"]) == (label, metric)]
             given = {row["constant"] for row in means if metric == "dice"}
             constant = next((value for value in given if value == value), None)

@@ -28,15 +28,15 @@ def ranking(subject: Subject, results: scores.Results) -> list[Group]:
                 for table in ("ranks", "tests")
             }
             figures = [
-                *_rank_figures(of_cell["ranks"], methods, label=label, metric=metric),
-                *_test_figures(of_cell["tests"], results, methods, label=label, metric=metric),
+                *_rank_figures(of_cell["ranks"], subject, label=label, metric=metric),
+                *_test_figures(of_cell["tests"], results, subject, label=label, metric=metric),
             ]
             if figures:
                 notes = {sentence(row["note"]) for table in of_cell.values() for row in table if row["note"]}
                 made.append(
                     {
                         "name": name,
-                        "heading": scores.HEADINGS[metric][0],
+                        "heading": scores.heading(subject, metric),
                         "label": label,
                         "figures": figures,
                         "notes": sorted(notes),
@@ -46,11 +46,12 @@ def ranking(subject: Subject, results: scores.Results) -> list[Group]:
 
 
 def _rank_figures(
-    ranks: Sequence[Mapping[str, Any]], methods: Sequence[str], *, label: int, metric: str
+    ranks: Sequence[Mapping[str, Any]], subject: Subject, *, label: int, metric: str
 ) -> list[Figure]:
     if not ranks:
         return []
-    heading, key = scores.HEADINGS[metric][0], f"{label}-{metric}"
+    methods = list(subject.methods)
+    heading, key = scores.heading(subject, metric), f"{label}-{metric}"
     by_scheme = {scheme: [row for row in ranks if row["scheme"] == scheme] for scheme in chart_ranks.SCHEMES}
     by_scheme = {scheme: rows for scheme, rows in by_scheme.items() if rows}
     made = [
@@ -93,14 +94,15 @@ def _rank_figures(
 def _test_figures(
     tests: Sequence[Mapping[str, Any]],
     results: scores.Results,
-    methods: Sequence[str],
+    subject: Subject,
     *,
     label: int,
     metric: str,
 ) -> list[Figure]:
     if not tests:
         return []
-    heading, key = scores.HEADINGS[metric][0], f"{label}-{metric}"
+    methods = list(subject.methods)
+    heading, key = scores.heading(subject, metric), f"{label}-{metric}"
     less = metric in aggregation.DISTANCES
     compared = chart_tests.pairs(tests, less_is_better=less)
     made = []

@@ -6,7 +6,7 @@ from typing import Any
 from segtrace import aggregation
 from segtrace.report.chains import of_method
 from segtrace.report.compared import notes
-from segtrace.report.scores import HEADINGS, Results, number
+from segtrace.report.scores import HEADINGS, Results, heading, number
 from segtrace.report.subject import Subject
 
 
@@ -29,7 +29,7 @@ def subgroups(subject: Subject, results: Results) -> list[dict[str, Any]]:
             {
                 "label": label,
                 "name": name,
-                "headings": [HEADINGS[metric][:2] for metric in shown],
+                "headings": [(heading(subject, metric), HEADINGS[metric][1]) for metric in shown],
                 "rows": _rows(subject, rows, shown),
                 "notes": notes(rows),
             }
