@@ -62,7 +62,9 @@ def test_a_step_calls_nothing_that_strict_refuses(name: str, dims: int, options:
 
 @pytest.mark.parametrize("loss", losses.names())
 def test_a_loss_calls_nothing_that_strict_refuses(loss: str) -> None:
-    assert determinism.nondeterministic_operations(step_of("unet", 2, {"widths": [4, 6, 8, 10, 12]}, loss)) == []
+    assert (
+        determinism.nondeterministic_operations(step_of("unet", 2, {"widths": [4, 6, 8, 10, 12]}, loss)) == []
+    )
 
 
 @registry
