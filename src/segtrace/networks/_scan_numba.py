@@ -22,7 +22,7 @@ from numba.extending import overload
 from torch import Tensor
 
 #: Channels of a block at most, a multiple of what a vector register holds.
-CHANNELS = 64
+CHANNELS = 192
 #: Pieces of work a thread, at most: another's work on a core then holds up a piece, not all.
 PIECES = 4
 
@@ -67,49 +67,58 @@ def _(x: Any) -> Callable[[Any], Any]:
     return _exp_float32 if x == types.float32 else _exp_float64
 
 
+# A view costs more than what a register holds, so these take all states of one step: arrays (N, W) and (W), b and c (N).
+
+
 @njit(**_OPTIONS)  # type: ignore[untyped-decorator]
 def _advance(state: Any, delta: Any, decays: Any, driven: Any, b: Any, c: Any, y: Any) -> None:
-    """One step of one state of all channels of a block, and what it adds to y."""
-    for i in range(state.size):
-        state[i] = _exp(delta[i] * decays[i]) * state[i] + driven[i] * b
-        y[i] += c * state[i]
+    """One step of the states, and their sum by c into y."""
+    for n in range(state.shape[0]):
+        for i in range(state.shape[1]):
+            state[n, i] = _exp(delta[i] * decays[n, i]) * state[n, i] + driven[i] * b[n]
+            y[i] += c[n] * state[n, i]
 
 
 @njit(**_OPTIONS)  # type: ignore[untyped-decorator]
 def _advance_keeping(
     before: Any, after: Any, kept: Any, delta: Any, decays: Any, driven: Any, b: Any
 ) -> None:
-    """One step, from ``before`` to ``after``; ``kept`` is what is kept of the state."""
-    for i in range(before.size):
-        kept[i] = _exp(delta[i] * decays[i])
-        after[i] = kept[i] * before[i] + driven[i] * b
+    """One step, from ``before`` to ``after``; ``kept`` is what is kept of the states."""
+    for n in range(before.shape[0]):
+        for i in range(before.shape[1]):
+            kept[n, i] = _exp(delta[i] * decays[n, i])
+            after[n, i] = kept[n, i] * before[n, i] + driven[i] * b[n]
 
 
 @njit(**_OPTIONS)  # type: ignore[untyped-decorator]
-def _worth(worth: Any, carry: Any, kept: Any, dy: Any, b: Any, c: Any, through: Any) -> None:
-    """What one step's state is worth: by its own output and, ``carry``, by the next state."""
-    for i in range(worth.size):
-        worth[i] = dy[i] * c + carry[i]
-        through[i] += worth[i] * b
-        carry[i] = worth[i] * kept[i]
+def _weigh(worth: Any, carry: Any, kept: Any, outer: Any, b: Any, c: Any, through: Any) -> None:
+    """What one step's states are worth: by its own output and, ``carry``, by the next step's states."""
+    for n in range(worth.shape[0]):
+        for i in range(worth.shape[1]):
+            worth[n, i] = outer[i] * c[n] + carry[n, i]
+            carry[n, i] = worth[n, i] * kept[n, i]
+            through[i] += worth[n, i] * b[n]
 
 
 @njit(**_OPTIONS)  # type: ignore[untyped-decorator]
 def _change(carry: Any, before: Any, delta: Any, decays: Any, da: Any, ddelta: Any) -> None:
     """Gradients by Δ A: ``carry`` is worth times decay."""
-    for i in range(carry.size):
-        change = carry[i] * before[i]
-        da[i] += change * delta[i]
-        ddelta[i] += change * decays[i]
+    for n in range(carry.shape[0]):
+        for i in range(carry.shape[1]):
+            change = carry[n, i] * before[n, i]
+            da[n, i] += change * delta[i]
+            ddelta[i] += change * decays[n, i]
 
 
 @njit(nogil=True, fastmath={"contract", "reassoc"}, error_model="numpy")  # type: ignore[untyped-decorator]
-def _dot(x: Any, y: Any, zero: Any) -> Any:
-    # several partial sums side by side: their order is settled when this is compiled
-    total = zero
-    for i in range(x.size):
-        total += x[i] * y[i]
-    return total
+def _dots(x: Any, y: Any, found: Any) -> None:
+    """Into ``found`` (N) the sums of x (N, W) times y (W)."""
+    for n in range(x.shape[0]):
+        # several partial sums side by side: their order is settled when this is compiled
+        total = x[n, 0] * y[0]
+        for i in range(1, x.shape[1]):
+            total += x[n, i] * y[i]
+        found[n] = total
 
 
 @njit(**_OPTIONS)  # type: ignore[untyped-decorator]
@@ -119,13 +128,12 @@ def _forward(
 ) -> None:  # fmt: skip
     """Blocks ``first`` to ``last``; rows first: u, delta, y (R, L, D), b, c (R, L, N), starts (tiles, R, N, D)."""
     length, channels = u.shape[1:]
-    states = a.shape[1]
     blocks = -(-channels // width)
     for unit in range(first, last):
         row, begin = unit // blocks, unit % blocks * width
         end = min(begin + width, channels)
-        group = row // batch
-        state = np.zeros((states, end - begin), u.dtype)
+        decays, direct = a[row // batch, :, begin:end].copy(), d[row // batch, begin:end]
+        state = np.zeros_like(decays)
         driven = np.empty(end - begin, u.dtype)
         for time in range(length):
             if time % steps == 0:
@@ -133,11 +141,8 @@ def _forward(
             step, inputs, found = delta[row, time, begin:end], u[row, time, begin:end], y[row, time, begin:end]
             for i in range(driven.size):
                 driven[i] = step[i] * inputs[i]
-                found[i] = d[group, begin + i] * inputs[i]
-            for n in range(states):
-                _advance(
-                    state[n], step, a[group, n, begin:end], driven, b[row, time, n], c[row, time, n], found
-                )
+                found[i] = direct[i] * inputs[i]
+            _advance(state, step, decays, driven, b[row, time], c[row, time], found)
 
 
 @njit(**_OPTIONS)  # type: ignore[untyped-decorator]
@@ -150,54 +155,42 @@ def _backward(
     length, channels = u.shape[1:]
     states = a.shape[1]
     blocks = -(-channels // width)
-    zero = u.dtype.type(0)
     for unit in range(first, last):
         row, block = unit // blocks, unit % blocks
         begin = block * width
         end = min(begin + width, channels)
-        group = row // batch
-        carry = np.zeros((states, end - begin), u.dtype)
+        decays, direct = a[row // batch, :, begin:end].copy(), d[row // batch, begin:end]
+        changed, changed_direct = np.zeros_like(decays), dd[row, begin:end]
+        carry, worth = np.zeros_like(decays), np.empty_like(decays)
         kept = np.empty((steps, states, end - begin), u.dtype)
         values = np.empty((steps + 1, states, end - begin), u.dtype)
-        driven = np.empty((steps, end - begin), u.dtype)
-        worth, through = np.empty(end - begin, u.dtype), np.empty(end - begin, u.dtype)
+        driven, through = np.empty((steps, end - begin), u.dtype), np.empty(end - begin, u.dtype)
         for tile in range(starts.shape[0] - 1, -1, -1):
             offset = tile * steps
             here = min(steps, length - offset)
             values[0] = starts[tile, row, :, begin:end]
             for t in range(here):
-                time = offset + t
-                step, outer = delta[row, time, begin:end], dy[row, time, begin:end]
+                step, inputs = delta[row, offset + t, begin:end], u[row, offset + t, begin:end]
                 for i in range(end - begin):
-                    driven[t, i] = step[i] * u[row, time, begin + i]
-                for n in range(states):
-                    _advance_keeping(
-                        values[t, n], values[t + 1, n], kept[t, n], step, a[group, n, begin:end], driven[t],
-                        b[row, time, n],
-                    )  # fmt: skip
-                    dc[block, row, time, n] = _dot(outer, values[t + 1, n], zero)
+                    driven[t, i] = step[i] * inputs[i]
+                _advance_keeping(values[t], values[t + 1], kept[t], step, decays, driven[t], b[row, offset + t])
             for t in range(here - 1, -1, -1):
                 time = offset + t
-                step, outer, inputs = (
-                    delta[row, time, begin:end],
-                    dy[row, time, begin:end],
-                    u[row, time, begin:end],
-                )
-                change = ddelta[row, time, begin:end]
-                through[:] = zero
-                change[:] = zero
-                for n in range(states):
-                    _worth(
-                        worth, carry[n], kept[t, n], outer, b[row, time, n], c[row, time, n], through
-                    )
-                    db[block, row, time, n] = _dot(worth, driven[t], zero)
-                    _change(
-                        carry[n], values[t, n], step, a[group, n, begin:end], da[row, n, begin:end], change
-                    )
+                step, inputs = delta[row, time, begin:end], u[row, time, begin:end]
+                outer = dy[row, time, begin:end]
+                into, change = du[row, time, begin:end], ddelta[row, time, begin:end]
                 for i in range(end - begin):
-                    du[row, time, begin + i] = through[i] * step[i] + d[group, begin + i] * outer[i]
+                    through[i] = 0
+                    change[i] = 0
+                _dots(values[t + 1], outer, dc[block, row, time])
+                _weigh(worth, carry, kept[t], outer, b[row, time], c[row, time], through)
+                _dots(worth, driven[t], db[block, row, time])
+                _change(carry, values[t], step, decays, changed, change)
+                for i in range(end - begin):
+                    into[i] = through[i] * step[i] + direct[i] * outer[i]
                     change[i] += through[i] * inputs[i]
-                    dd[row, begin + i] += outer[i] * inputs[i]
+                    changed_direct[i] += outer[i] * inputs[i]
+        da[row, :, begin:end] = changed
 
 
 def _run(kernel: Any, *, rows: int, channels: int, batch: int, steps: int, arrays: list[Any]) -> None:
