@@ -21,8 +21,9 @@ from numba import njit, types
 from numba.extending import overload
 from torch import Tensor
 
-#: Channels of a block at most, a multiple of what a vector register holds.
+#: Channels of a block at most, a multiple of what a vector register holds, and steps of a tile.
 CHANNELS = 192
+STEPS = 32
 #: Pieces of work a thread, at most: another's work on a core then holds up a piece, not all.
 PIECES = 4
 
@@ -33,7 +34,7 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": _FUSED, "error_model": "n
 _F = np.float32
 _LOWEST, _HIGHEST = _F(-88), _F(89)
 _LOG2_E, _ROUNDER = _F(1.442695040888963407), _F(1.5 * 2**23)
-_LN_2_HIGH, _LN_2_LOW = _F(0.693359375), _F(-2.12194440e-4)
+_LN_2 = _F(0.693147180559945309)
 _BIAS, _MANTISSA = np.int32(127), np.int32(23)
 _ONE = _F(1)
 _C6, _C5, _C4, _C3, _C2 = (_F(1 / math.factorial(power)) for power in range(6, 1, -1))
@@ -50,12 +51,10 @@ def _exp_float32(x: Any) -> Any:
     x = _HIGHEST if x > _HIGHEST else x
     # the sum's last bits are n, and with the exponent's bias in its place n is 2^n
     shifted = x * _LOG2_E + _ROUNDER
-    n = shifted - _ROUNDER
-    r = x - n * _LN_2_HIGH
-    r = r - n * _LN_2_LOW
-    series = ((((_C6 * r + _C5) * r + _C4) * r + _C3) * r + _C2) * (r * r) + r
+    r = x - (shifted - _ROUNDER) * _LN_2
+    series = (((((_C6 * r + _C5) * r + _C4) * r + _C3) * r + _C2) * r + _ONE) * r + _ONE
     bits = np.int32((np.float32(shifted).view(np.int32) + _BIAS) << _MANTISSA)
-    return (series + _ONE) * np.int32(bits).view(np.float32)
+    return series * np.int32(bits).view(np.float32)
 
 
 def _exp_float64(x: Any) -> Any:
@@ -70,7 +69,7 @@ def _(x: Any) -> Callable[[Any], Any]:
 # A view costs more than what a register holds, so these take all states of one step: arrays (N, W) and (W), b and c (N).
 
 
-@njit(**_OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**_OPTIONS)
 def _advance(state: Any, delta: Any, decays: Any, driven: Any, b: Any, c: Any, y: Any) -> None:
     """One step of the states, and their sum by c into y."""
     for n in range(state.shape[0]):
@@ -79,7 +78,7 @@ def _advance(state: Any, delta: Any, decays: Any, driven: Any, b: Any, c: Any, y
             y[i] += c[n] * state[n, i]
 
 
-@njit(**_OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**_OPTIONS)
 def _advance_keeping(
     before: Any, after: Any, kept: Any, delta: Any, decays: Any, driven: Any, b: Any
 ) -> None:
@@ -90,7 +89,7 @@ def _advance_keeping(
             after[n, i] = kept[n, i] * before[n, i] + driven[i] * b[n]
 
 
-@njit(**_OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**_OPTIONS)
 def _weigh(worth: Any, carry: Any, kept: Any, outer: Any, b: Any, c: Any, through: Any) -> None:
     """What one step's states are worth: by its own output and, ``carry``, by the next step's states."""
     for n in range(worth.shape[0]):
@@ -100,7 +99,7 @@ def _weigh(worth: Any, carry: Any, kept: Any, outer: Any, b: Any, c: Any, throug
             through[i] += worth[n, i] * b[n]
 
 
-@njit(**_OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**_OPTIONS)
 def _change(carry: Any, before: Any, delta: Any, decays: Any, da: Any, ddelta: Any) -> None:
     """Gradients by Δ A: ``carry`` is worth times decay."""
     for n in range(carry.shape[0]):
@@ -110,7 +109,7 @@ def _change(carry: Any, before: Any, delta: Any, decays: Any, da: Any, ddelta: A
             ddelta[i] += change * decays[n, i]
 
 
-@njit(nogil=True, fastmath={"contract", "reassoc"}, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(nogil=True, fastmath={"contract", "reassoc"}, error_model="numpy")
 def _dots(x: Any, y: Any, found: Any) -> None:
     """Into ``found`` (N) the sums of x (N, W) times y (W)."""
     for n in range(x.shape[0]):
@@ -121,7 +120,7 @@ def _dots(x: Any, y: Any, found: Any) -> None:
         found[n] = total
 
 
-@njit(**_OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**_OPTIONS)
 def _forward(
     first: int, last: int, batch: int, width: int, steps: int,
     u: Any, delta: Any, a: Any, b: Any, c: Any, d: Any, y: Any, starts: Any,
@@ -138,14 +137,18 @@ def _forward(
         for time in range(length):
             if time % steps == 0:
                 starts[time // steps, row, :, begin:end] = state
-            step, inputs, found = delta[row, time, begin:end], u[row, time, begin:end], y[row, time, begin:end]
+            step, inputs, found = (
+                delta[row, time, begin:end],
+                u[row, time, begin:end],
+                y[row, time, begin:end],
+            )
             for i in range(driven.size):
                 driven[i] = step[i] * inputs[i]
                 found[i] = direct[i] * inputs[i]
             _advance(state, step, decays, driven, b[row, time], c[row, time], found)
 
 
-@njit(**_OPTIONS)  # type: ignore[untyped-decorator]
+@njit(**_OPTIONS)
 def _backward(
     first: int, last: int, batch: int, width: int, steps: int,
     dy: Any, u: Any, delta: Any, a: Any, b: Any, c: Any, d: Any, starts: Any,
@@ -173,7 +176,9 @@ def _backward(
                 step, inputs = delta[row, offset + t, begin:end], u[row, offset + t, begin:end]
                 for i in range(end - begin):
                     driven[t, i] = step[i] * inputs[i]
-                _advance_keeping(values[t], values[t + 1], kept[t], step, decays, driven[t], b[row, offset + t])
+                _advance_keeping(
+                    values[t], values[t + 1], kept[t], step, decays, driven[t], b[row, offset + t]
+                )
             for t in range(here - 1, -1, -1):
                 time = offset + t
                 step, inputs = delta[row, time, begin:end], u[row, time, begin:end]
@@ -243,7 +248,11 @@ def backward(
     du, ddelta = (torch.empty(u.shape, dtype=u.dtype) for _ in range(2))
     da, dd = u.new_zeros(rows, states, channels), u.new_zeros(rows, channels)
     db, dc = (u.new_empty(-(-channels // CHANNELS), rows, length, states) for _ in range(2))
-    arrays = [dy.contiguous().flatten(0, 1).numpy(), *_arrays(u, delta, a, b, c, d), starts.contiguous().numpy()]
+    arrays = [
+        dy.contiguous().flatten(0, 1).numpy(),
+        *_arrays(u, delta, a, b, c, d),
+        starts.contiguous().numpy(),
+    ]
     arrays += [part.numpy() for part in (du.flatten(0, 1), ddelta.flatten(0, 1), da, db, dc, dd)]
     _run(_backward, rows=rows, channels=channels, batch=batch, steps=steps, arrays=arrays)
     return (

@@ -21,8 +21,6 @@ from torch.utils.flop_counter import register_flop_formula
 from segtrace.errors import SegtraceError
 from segtrace.networks import _scan_chunked, _scan_doubling
 
-#: Steps of a tile of the fused kernels, a power of two.
-FUSED_STEPS = 16
 #: Values of the states from which on a processor the fused kernel is used: its compilation takes seconds, once a process.
 FUSED_FROM = 2**20
 
@@ -111,7 +109,7 @@ def _scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) 
     """y, and the states at the chunks' starts, which the gradient needs."""
     fused = _fused(u, a.shape[2])
     if fused is not None:
-        y, starts = fused.forward(u, delta, a, b, c, d, steps=FUSED_STEPS)
+        y, starts = fused.forward(u, delta, a, b, c, d, steps=fused.STEPS)
         return y, starts
     with torch.autocast(u.device.type, enabled=False):
         y, starts = _scan_chunked.forward(*_rows(u, delta, a, b, c), _plan(u, a.shape[2]))
@@ -121,9 +119,10 @@ def _scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) 
 @_scan.register_fake
 def _(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     del delta, b, c, d
-    if _fused(u, a.shape[2]) is not None:
+    fused = _fused(u, a.shape[2])
+    if fused is not None:
         shape: tuple[int, ...] = (
-            -(-u.shape[2] // FUSED_STEPS),
+            -(-u.shape[2] // fused.STEPS),
             u.shape[0] * u.shape[1],
             a.shape[2],
             a.shape[1],
@@ -140,8 +139,8 @@ def _scan_backward(
     """Gradients for all six inputs of the scan."""
     fused = _fused(u, a.shape[2])
     if fused is not None:
-        found: tuple[Tensor, ...] = fused.backward(dy, u, delta, a, b, c, d, starts, steps=FUSED_STEPS)
-        return found  # type: ignore[return-value]
+        found: tuple[Tensor, ...] = fused.backward(dy, u, delta, a, b, c, d, starts, steps=fused.STEPS)
+        return found
     with torch.autocast(u.device.type, enabled=False):
         plan = _plan(u, a.shape[2])
         du, ddelta, da, db, dc = _scan_chunked.backward(
@@ -164,10 +163,13 @@ def _(dy: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
 
 
 def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)  # zeros for the gradient of the states, as large as these, would be made
     ctx.save_for_backward(*inputs, output[1])
 
 
-def _gradients(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor, ...]:
+def _gradients(ctx: Any, dy: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+    if dy is None:
+        return (None,) * 6
     found: tuple[Tensor, ...] = _scan_backward(dy.contiguous(), *ctx.saved_tensors)
     return found
 
