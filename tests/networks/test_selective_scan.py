@@ -18,7 +18,7 @@ import segtrace
 from segtrace import determinism
 from segtrace.cost import operations
 from segtrace.errors import SegtraceError
-from segtrace.networks import _scan_chunked, _scan_doubling, _scan_reference
+from segtrace.networks import _scan_chunked, _scan_doubling, _scan_reference, _selective_scan
 from segtrace.networks._selective_scan import selective_scan
 from segtrace.networks._ss2d import SS2D
 
@@ -171,7 +171,65 @@ def test_the_scan_states_its_count() -> None:
     assert counter.get_total_flops() == 2 * (9 * 4 * 2 * 30 * 6 * 16 + 4 * 2 * 30 * 6)
 
 
-# --- the fused kernel ----------------------------------------------------------------------------------
+# --- the fused kernel of a processor ---------------------------------------------------------------------
+
+needs_numba = pytest.mark.skipif(
+    importlib.util.find_spec("numba") is None, reason="numba is not installed: its kernel cannot run"
+)
+
+
+@needs_numba
+@pytest.mark.parametrize("kind", BARS)
+def test_the_compiled_kernel_gives_what_the_definition_gives(monkeypatch, kind) -> None:
+    """Lengths below, at and past a tile's; channels of one block and of several; decays that end in zero."""
+    from segtrace.networks import _scan_numba
+
+    monkeypatch.setattr(_selective_scan, "FUSED_FROM", 0)
+    monkeypatch.setattr(_scan_numba, "CHANNELS", 48)
+    for sizes, decay in (
+        ((1, 1, 1, 1, 1), 1.0),
+        ((2, 2, 37, 5, 3), 1.0),
+        ((1, 2, 32, 100, 16), 1e-3),
+        ((4, 1, 300, 33, 16), 1.0),
+        ((2, 1, 65, 20, 4), 300.0),
+    ):
+        given_here = inputs(*sizes, kind=kind, decay=decay)
+        expected = with_gradients(_scan_reference.scan, given_here)
+        assert_equal(with_gradients(selective_scan, given_here), expected)
+
+
+@needs_numba
+def test_the_number_of_threads_changes_no_bit(monkeypatch) -> None:
+    from segtrace.networks import _scan_numba
+
+    monkeypatch.setattr(_selective_scan, "FUSED_FROM", 0)
+    monkeypatch.setattr(_scan_numba, "CHANNELS", 16)
+    given_here = inputs(4, 2, 50, 40, 4)
+    alone = with_gradients(selective_scan, given_here)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    together = with_gradients(selective_scan, given_here)
+    assert all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))
+
+
+@needs_numba
+def test_not_a_number_and_large_decays_stay_what_they_are(monkeypatch) -> None:
+    monkeypatch.setattr(_selective_scan, "FUSED_FROM", 0)
+    u, delta, a, b, c, d = (part.detach() for part in inputs(1, 1, 6, 20, 2))
+    delta[0, 0, 2, 7], a[0, 3, 1] = torch.nan, -1e30
+    torch.testing.assert_close(
+        selective_scan(u, delta, a, b, c, d), _scan_reference.scan(u, delta, a, b, c, d), equal_nan=True
+    )
+
+
+def test_only_large_scans_are_worth_compiling() -> None:
+    u = torch.empty(4, 1, 64, 256, device="meta")
+    assert _selective_scan._fused(u, 16) is None
+    assert _selective_scan._fused(torch.empty(4, 1, 63, 256), 16) is None
+    found = _selective_scan._fused(torch.empty(4, 1, 64, 256), 16)
+    assert (found is None) == (importlib.util.find_spec("numba") is None)
+
+
+# --- the fused kernel of a GPU ---------------------------------------------------------------------------
 
 INTERPRETED = """
 import torch

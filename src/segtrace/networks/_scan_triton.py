@@ -13,8 +13,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-#: Channels of a program. Its steps are those of the tiling by which the states at tiles' starts are kept.
+#: Channels of a program, and steps of a tile, a power of two.
 CHANNELS = 16
+STEPS = 16
 WARPS = 8
 
 

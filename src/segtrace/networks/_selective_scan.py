@@ -2,14 +2,16 @@
 
 Paper: Gu and Dao, Mamba: linear-time sequence modeling with selective state spaces, 2023, arXiv:2312.00752.
 
-Four forms give the same values, within rounding: the definition, a step at a time (``_scan_reference``, for tests); chunks
-side by side in plain torch, on any device (``_scan_chunked``); one fused kernel, on a GPU for which triton is installed
-(``_scan_triton``); and doubling, where a network is exported (``_scan_doubling``). The second and third have gradients
-written by hand, and are one operation for torch, ``segtrace::selective_scan``, which states its own count.
+Five forms give the same values, within rounding: the definition, a step at a time (``_scan_reference``, for tests); chunks
+side by side in plain torch, on any device (``_scan_chunked``); one fused kernel each way, on a GPU for which triton is
+installed (``_scan_triton``) and on a processor with numba (``_scan_numba``); and doubling, where a network is exported
+(``_scan_doubling``). The second to the fourth have gradients written by hand, and are one operation for torch,
+``segtrace::selective_scan``, which states its own count.
 """
 
 import importlib.util
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -19,8 +21,8 @@ from torch.utils.flop_counter import register_flop_formula
 from segtrace.errors import SegtraceError
 from segtrace.networks import _scan_chunked, _scan_doubling
 
-#: Steps of a tile of the fused kernel, a power of two.
-FUSED_STEPS = 16
+#: Values of the states from which on a processor the fused kernel is used: its compilation takes seconds, once a process.
+FUSED_FROM = 2**20
 
 
 def selective_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
@@ -71,14 +73,22 @@ def _check(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor)
     )
 
 
-def _fused(u: Tensor) -> bool:
-    """Whether the fused kernel is used."""
-    return u.device.type == "cuda" and _has_triton()
+def _fused(u: Tensor, states: int) -> ModuleType | None:
+    """The module of the fused kernels to use, if any."""
+    if u.device.type == "cuda" and _installed("triton"):
+        from segtrace.networks import _scan_triton
+
+        return _scan_triton
+    if u.device.type == "cpu" and u.numel() * states >= FUSED_FROM and _installed("numba"):
+        from segtrace.networks import _scan_numba
+
+        return _scan_numba
+    return None
 
 
 @cache
-def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
 
 
 def _plan(u: Tensor, states: int) -> _scan_chunked.Tiling:
@@ -97,10 +107,10 @@ def _rows(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> _Rows:
 @torch.library.custom_op("segtrace::selective_scan", mutates_args=())
 def _scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     """y, and the states at the chunks' starts, which the gradient needs."""
-    if _fused(u):
-        from segtrace.networks import _scan_triton
-
-        return _scan_triton.forward(u, delta, a, b, c, d, steps=FUSED_STEPS)
+    fused = _fused(u, a.shape[2])
+    if fused is not None:
+        y, starts = fused.forward(u, delta, a, b, c, d, steps=fused.STEPS)
+        return y, starts
     with torch.autocast(u.device.type, enabled=False):
         y, starts = _scan_chunked.forward(*_rows(u, delta, a, b, c), _plan(u, a.shape[2]))
         return torch.addcmul(y.view_as(u), d[:, None, None], u), starts
@@ -109,9 +119,10 @@ def _scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) 
 @_scan.register_fake
 def _(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     del delta, b, c, d
-    if _fused(u):
+    fused = _fused(u, a.shape[2])
+    if fused is not None:
         shape: tuple[int, ...] = (
-            -(-u.shape[2] // FUSED_STEPS),
+            -(-u.shape[2] // fused.STEPS),
             u.shape[0] * u.shape[1],
             a.shape[2],
             a.shape[1],
@@ -126,10 +137,10 @@ def _scan_backward(
     dy: Tensor, u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, starts: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients for all six inputs of the scan."""
-    if _fused(u):
-        from segtrace.networks import _scan_triton
-
-        return _scan_triton.backward(dy, u, delta, a, b, c, d, starts, steps=FUSED_STEPS)
+    fused = _fused(u, a.shape[2])
+    if fused is not None:
+        found: tuple[Tensor, ...] = fused.backward(dy, u, delta, a, b, c, d, starts, steps=fused.STEPS)
+        return found
     with torch.autocast(u.device.type, enabled=False):
         plan = _plan(u, a.shape[2])
         du, ddelta, da, db, dc = _scan_chunked.backward(
@@ -152,10 +163,13 @@ def _(dy: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
 
 
 def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)  # zeros for the gradient of the states, as large as these, would be made
     ctx.save_for_backward(*inputs, output[1])
 
 
-def _gradients(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor, ...]:
+def _gradients(ctx: Any, dy: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+    if dy is None:
+        return (None,) * 6
     found: tuple[Tensor, ...] = _scan_backward(dy.contiguous(), *ctx.saved_tensors)
     return found
 
