@@ -273,7 +273,7 @@ def test_deit_and_resnet_go_into_the_branches_of_transfuse():
     square = deit["pos_embed"][:, 1:].transpose(1, 2).reshape(1, 384, 14, 14)
     wide = functional.interpolate(square, (12, 16), mode="bilinear", align_corners=True)
     assert torch.equal(state["transformer.pos_embed"], wide.flatten(2).transpose(1, 2))
-    assert [set(file["left"]) for file in told["files"]] == [{"cls_token", "head.weight"}, {"fc.bias"}]
+    assert [set(file["left"]) for file in told["files"]] == [{"head.weight"}, {"fc.bias"}]
     assert not [name for name in told["drawn"] if name.startswith(("cnn.", "transformer."))]
 
 
