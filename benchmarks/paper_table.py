@@ -1,7 +1,7 @@
 """Train an experiment, and write its result as a page: scores, every training, paired tests, published values beside.
 
     python benchmarks/paper_table.py EXPERIMENT [EXPERIMENT …] --write FILE [--seeds 0,1,2] [--budget smoke]
-                                     [--mirror FOLDER] [--metrics dice,hd95_voxel] [--read]
+                                     [--mirror FOLDER] [--metrics dice,hd95_voxel] [--threads 2] [--read]
 
 Runs the workflow in this checkout, which must hold what is committed, and reads the experiment's tables; nothing on
 the page is typed in. ``--read`` takes the tables as they are, after a run by hand with the same settings. Times are those
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--budget", default="smoke")
     parser.add_argument("--mirror", type=Path)
+    parser.add_argument("--threads", type=int, default=2, help="of a training; with 1, two run side by side")
     parser.add_argument("--metrics", default="dice,hd95_voxel")
     parser.add_argument("--read", action="store_true", help="do not run the workflow")
     given = parser.parse_args()
@@ -56,6 +57,7 @@ def workflow(given: argparse.Namespace) -> list[str]:
         f"experiments={','.join(given.experiments)}",
         f"seeds={given.seeds}",
         f"budget={given.budget}",
+        f"training_threads={given.threads}",
     ]
     mirror = [f"mirror={given.mirror.resolve()}"] if given.mirror else []
     return ["snakemake", "--cores", "2", "--keep-going", "--config", *config, *mirror]
@@ -137,10 +139,12 @@ def otherwise(rows: Sequence[Row], methods: Sequence[str], metrics: Sequence[str
 
 
 def spread(row: Row | None) -> str:
-    """A mean and, where there is one, its standard deviation."""
+    """A mean and, where there is one, its standard deviation; over folds the variance too, which papers print."""
     if row is None:
         return "–"
-    return " ± ".join(number(row[name]) for name in ("mean", "sd") if row[name])
+    text = " ± ".join(number(row[name]) for name in ("mean", "sd") if row[name])
+    over_folds = row["aggregation"] == "per_fold" and row["sd"]
+    return f"{text} (variance {float(row['sd']) ** 2:.5f})" if over_folds else text
 
 
 def trainings(per_case: Sequence[Row], methods: Sequence[str]) -> Iterator[str]:
