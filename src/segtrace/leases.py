@@ -135,9 +135,9 @@ def _take(where: Path, devices: Sequence[str], count: int, places: int) -> dict[
 
 
 def _sign(descriptor: int, what: str) -> None:
-    """Write who holds the lock, for the messages of others."""
+    """Write who holds the lock, and where it works, for the messages of others."""
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()} {what}\n".encode(), 0)
+    os.pwrite(descriptor, f"{os.getpid()} {what} in {Path.cwd()}\n".encode(), 0)
 
 
 @contextmanager

@@ -109,8 +109,8 @@ def test_slurms_own_assignment_is_not_leased_again(monkeypatch: pytest.MonkeyPat
         context.__enter__()
         monkeypatch.setattr(gpus, f"_kept_{job}", context, raising=False)
     assert [(held.device, held.what) for held in leases.held()] == [
-        ("slurm-7-fake-0", "of 7"),
-        ("slurm-8-fake-0", "of 8"),
+        ("slurm-7-fake-0", f"of 7 in {Path.cwd()}"),
+        ("slurm-8-fake-0", f"of 8 in {Path.cwd()}"),
     ]
     for job in ("8", "7"):
         getattr(gpus, f"_kept_{job}").__exit__(None, None, None)

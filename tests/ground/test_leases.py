@@ -71,8 +71,8 @@ def test_the_next_job_takes_the_next_device_and_all_are_listed(tmp_path: Path) -
     with holder(tmp_path, "a", "b") as first, leases.hold(["a", "b"], what="mine", where=tmp_path) as mine:
         assert mine == (1,)
         assert leases.held(tmp_path) == [
-            leases.Holder("a", str(first.pid), "train other"),
-            leases.Holder("b", str(os.getpid()), "mine"),
+            leases.Holder("a", str(first.pid), f"train other in {Path.cwd()}"),
+            leases.Holder("b", str(os.getpid()), f"mine in {Path.cwd()}"),
         ]
     assert leases.held(tmp_path) == []
 
@@ -90,7 +90,9 @@ def test_a_killed_job_frees_its_device_whatever_it_started(
             if then:  # and are still there
                 os.killpg(process.pid, 0)
     said = capsys.readouterr().out
-    assert f"mine: the GPU is leased (a: train other (process {process.pid})); waiting" in said
+    assert (
+        f"mine: the GPU is leased (a: train other in {Path.cwd()} (process {process.pid})); waiting" in said
+    )
     assert "a GPU is free after" in said
 
 
