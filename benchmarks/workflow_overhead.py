@@ -4,12 +4,14 @@
 
 Two fresh clones of what is committed. In one Snakemake runs everything up to the report; in the other the very commands
 that it ran are called one after the other, and their wall times are added up. The tables that both make are compared byte
-by byte before a time is printed. Times hold on an idle machine; the load is printed beside them.
+by byte before a time is printed. Wall times hold on an idle machine, and the load is printed beside them; processor time, which
+other work disturbs less, is compared as well.
 """
 
 import argparse
 import os
 import re
+import resource
 import shlex
 import subprocess
 import sys
@@ -44,6 +46,12 @@ def environment(project: Path) -> dict[str, str]:
         "PYTHONPATH": str(project / "src"),
         "CUDA_VISIBLE_DEVICES": "",
     }
+
+
+def processor_seconds() -> float:
+    """Processor time of all processes that were started from here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def workflow(project: Path, *, cores: int) -> tuple[float, list[str]]:
@@ -96,8 +104,11 @@ def main() -> None:
             projects = [clone(Path(name), kind) for kind in ("workflow", "hand")]
             for project in projects:
                 make_small(project, cases=arguments.cases)
+            before = processor_seconds()
             whole, commands = workflow(projects[0], cores=arguments.cores)
+            between = processor_seconds()
             parts = by_hand(projects[1], commands)
+            used = between - before, processor_seconds() - between
             one, other = map(contents, projects)
             if not one or one != other:
                 sys.exit(
@@ -107,7 +118,7 @@ def main() -> None:
         print("  ".join(f"{phase} {seconds:.1f} s" for seconds, phase in parts))
         print(
             f"{number + 1}: workflow {whole:.1f} s, its {len(parts)} commands by hand {total:.1f} s: "
-            f"{whole / total:.2f} x (load {os.getloadavg()[0]:.1f}; {len(one)} equal files)",
+            f"{whole / total:.2f} x; processor time {used[0]:.1f} s and {used[1]:.1f} s: {used[0] / used[1]:.2f} x (load {os.getloadavg()[0]:.1f}; {len(one)} equal files)",
             flush=True,
         )
 
