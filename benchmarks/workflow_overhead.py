@@ -118,7 +118,8 @@ def main() -> None:
         print("  ".join(f"{phase} {seconds:.1f} s" for seconds, phase in parts))
         print(
             f"{number + 1}: workflow {whole:.1f} s, its {len(parts)} commands by hand {total:.1f} s: "
-            f"{whole / total:.2f} x; processor time {used[0]:.1f} s and {used[1]:.1f} s: {used[0] / used[1]:.2f} x (load {os.getloadavg()[0]:.1f}; {len(one)} equal files)",
+            f"{whole / total:.2f} x; processor time {used[0]:.1f} s and {used[1]:.1f} s: {used[0] / used[1]:.2f} x "
+            f"(load {os.getloadavg()[0]:.1f}; {len(one)} equal files)",
             flush=True,
         )
 
