@@ -8,7 +8,7 @@ import ctypes
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -18,6 +18,8 @@ from segtrace.progress import resident_memory
 
 #: How far a training may be repeated: see :func:`set_determinism`.
 MODES = ("strict", "fast")
+#: Leases of this process. CUDA keeps memory of the device until the process ends, so they end with it as well.
+_to_the_end = ExitStack()
 
 
 def _of_torch() -> list[gpus.Gpu]:
@@ -41,15 +43,18 @@ def _visible() -> list[gpus.Gpu]:
 
 @contextmanager
 def lease(*, threads: int, what: str, granted: int | None = None) -> Iterator[torch.device]:
-    """The device for ``what`` ("training", …), held while the block runs; without a GPU the CPU, said in one line.
+    """The device for ``what`` ("training", …); without a GPU the CPU, said in one line.
 
+    A GPU stays leased until the process ends, and a later lease in the same process is of the same one.
     ``granted`` is the number of GPUs that a scheduler gave this job, where one did: with 0 it runs on the CPU, and
     where there is a GPU, that is said. Raises :class:`SegtraceError` where no lease can be kept.
     """
     found, on_cpu = _visible(), f"{what} on the CPU with {threads} thread{'s' if threads > 1 else ''}"
     wanted = min(1, len(found))
     scaled_down = gpus.scaled_down(what, wanted=wanted, granted=granted)
-    with gpus.lease(found, what=what, count=0 if scaled_down else wanted) as leased:
+    count = 0 if scaled_down else wanted
+    with ExitStack() as block:
+        leased = (_to_the_end if count else block).enter_context(gpus.lease(found, what=what, count=count))
         if not leased:
             hidden = os.environ.get(gpus.VISIBLE)
             why = f" ({gpus.VISIBLE} is {hidden!r})" if hidden is not None else ""

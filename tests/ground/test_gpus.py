@@ -1,5 +1,6 @@
 """Which GPUs a job may use, the lease of one, and what a workflow's jobs may take together."""
 
+import contextlib
 import ctypes
 import os
 import subprocess
@@ -118,12 +119,19 @@ def test_slurms_own_assignment_is_not_leased_again(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_device_of_a_job(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    with device.lease(threads=2, what="training") as on:
-        assert on == torch.device("cpu")
-        assert [held.device for held in leases.held()] == ["fake-0"]
-    assert capsys.readouterr().out == (
+    with contextlib.ExitStack() as process:
+        monkeypatch.setattr(device, "_to_the_end", process)
+        with device.lease(threads=2, what="training") as on:
+            assert on == torch.device("cpu")
+        assert [held.device for held in leases.held()] == ["fake-0"]  # CUDA would still have memory there
+        said = capsys.readouterr().out
+        with device.lease(threads=2, what="training"):
+            assert [held.device for held in leases.held()] == ["fake-0"]
+        assert capsys.readouterr().out == said
+    assert said == (
         "training on the fake GPU fake-0 (CUDA_VISIBLE_DEVICES=0): training on the CPU with 2 threads\n"
     )
+    assert leases.held() == []
     with device.lease(threads=1, what="training", granted=0) as on:
         assert (on, leases.held(), os.environ[gpus.VISIBLE]) == (torch.device("cpu"), [], "")
     assert capsys.readouterr().out == (

@@ -47,6 +47,8 @@ class Watcher:
                     continue
             except (psutil.Error, OSError):
                 continue
+            if child.ppid() in {pid for pids in found.values() for pid in pids}:
+                continue  # a copy of a training that is about to become another program
             count += 1
             if said:
                 found.setdefault(said.group(1), set()).add(child.pid)
