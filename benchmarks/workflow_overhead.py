@@ -1,6 +1,6 @@
 """Measure what Snakemake adds: the chain of 200 phantom images as a workflow, and its commands called by hand.
 
-    python benchmarks/workflow_overhead.py [--cases 200] [--cores 2] [--repeats 1]
+    python benchmarks/workflow_overhead.py [--cases 200] [--cores 2] [--repeats 1] [--epochs 2]
 
 Two fresh clones of what is committed. In one Snakemake runs everything up to the report; in the other the very commands
 that it ran are called one after the other, and their wall times are added up. The tables that both make are compared byte
@@ -26,7 +26,7 @@ from chain import clone, contents, machine
 BIN = Path(sys.executable).parent
 
 
-def make_small(project: Path, *, cases: int) -> None:
+def make_small(project: Path, *, cases: int, epochs: int | None) -> None:
     """Give the clone one experiment: ``cases`` images of one frame each, and one method."""
     path = project / "config/datasets/phantom2d.yaml"
     dataset = yaml.safe_load(path.read_text())
@@ -37,6 +37,9 @@ def make_small(project: Path, *, cases: int) -> None:
     experiment = yaml.safe_load(path.read_text())
     experiment["methods"] = experiment["methods"][:1]
     path.write_text(yaml.safe_dump(experiment, sort_keys=False))
+    if epochs is not None:
+        budget = {"title": "short", "training": {"epochs": epochs}}
+        (project / "config/budgets/smoke.yaml").write_text(yaml.safe_dump(budget))
 
 
 def environment(project: Path) -> dict[str, str]:
@@ -96,6 +99,9 @@ def main() -> None:
     )
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument(
+        "--epochs", type=int, help="of the training: the shorter, the larger is the workflow's part"
+    )
     parser.add_argument("--repeats", type=int, default=1)
     arguments = parser.parse_args()
     print(machine())
@@ -103,7 +109,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="segtrace-overhead-") as name:
             projects = [clone(Path(name), kind) for kind in ("workflow", "hand")]
             for project in projects:
-                make_small(project, cases=arguments.cases)
+                make_small(project, cases=arguments.cases, epochs=arguments.epochs)
             before = processor_seconds()
             whole, commands = workflow(projects[0], cores=arguments.cores)
             between = processor_seconds()
