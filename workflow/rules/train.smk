@@ -40,4 +40,4 @@ rule train:
         determinism=CONFIG.determinism,
     shell:
         "segtrace train {wildcards.run} --threads {params.training_threads} --determinism {params.determinism}"
-        " --attempt {resources.attempt_number} > {log} 2>&1"
+        " --attempt {resources.attempt_number} --gpus {resources.gpu} > {log} 2>&1"

@@ -35,6 +35,7 @@ def train(
     *,
     folder: Path,
     attempt: int = 1,
+    gpus: int | None = None,
     save_seconds: float = 60.0,
     save_steps: int | None = None,
 ) -> None:
@@ -45,7 +46,8 @@ def train(
     resume from go to ``folder/resume`` every ``save_seconds``, or every ``save_steps`` steps, and are removed at the
     end; when they are written changes no result. Another process that trains the same folder is waited
     for; what it finished is not trained again. ``attempt`` counts from 1: a later one goes on where an earlier one
-    was killed or ran out of memory, and refuses to repeat any other failure.
+    was killed or ran out of memory, and refuses to repeat any other failure. ``gpus`` is how many a scheduler gave
+    this job, where one did; with 0 it trains on the CPU.
 
     Raises :class:`SegtraceError` for unfit data, a non-finite loss or gradient, or too little memory.
     """
@@ -57,7 +59,7 @@ def train(
         devices.set_determinism(run["determinism"], threads=run["threads"])
         devices.keep_freed_memory()
         with (
-            devices.lease(threads=run["threads"], what="training") as device,
+            devices.lease(threads=run["threads"], what="training", granted=gpus) as device,
             attempts.told(run, folder, attempt),
         ):
             parts = attempts.parts(run, folder)
