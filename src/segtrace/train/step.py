@@ -3,6 +3,7 @@
 Nothing here waits for a GPU: losses and gradient norms stay tensors on the device.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -186,12 +187,14 @@ def join(learner: Learner) -> None:
     if learner.world.size == 1:
         return
     on_gpu = learner.device.type == "cuda"
-    learner.together = DistributedDataParallel(
-        _Whole(learner),
-        device_ids=[learner.device] if on_gpu else None,
-        forward_sync_buffers=False,
-        find_unused_parameters=True,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the newer name of broadcast_buffers is not in every torch
+        learner.together = DistributedDataParallel(
+            _Whole(learner),
+            device_ids=[learner.device] if on_gpu else None,
+            broadcast_buffers=False,
+            find_unused_parameters=True,
+        )
 
 
 def _loss(learner: Learner, output: Any, label: Tensor) -> Tensor:
