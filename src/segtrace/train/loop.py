@@ -20,7 +20,7 @@ from segtrace.digests import digest
 from segtrace.errors import SegtraceError, raise_all
 from segtrace.files import atomic, hold, read_json, write_json
 from segtrace.progress import Progress, progress
-from segtrace.train import attempts, data, resume, sampling, step, tracking
+from segtrace.train import attempts, data, interruption, resume, sampling, step, tracking
 from segtrace.train.randomness import torch_seed
 from segtrace.train.schedule import learning_rate
 from segtrace.train.validation import validate
@@ -47,7 +47,8 @@ def train(
     for; what it finished is not trained again. ``attempt`` counts from 1: a later one goes on where an earlier one
     was killed or ran out of memory, and refuses to repeat any other failure.
 
-    Raises :class:`SegtraceError` for unfit data, a non-finite loss or gradient, or too little memory.
+    Raises :class:`SegtraceError` for unfit data, a non-finite loss or gradient, or too little memory; and
+    :class:`SystemExit`, after a state is written, where SIGTERM asked the process to end.
     """
     with hold(folder, what=f"train {run['run']}"):
         if is_complete(run, folder):
@@ -58,10 +59,12 @@ def train(
         devices.keep_freed_memory()
         with (
             devices.lease(threads=run["threads"], what="training") as device,
+            interruption.noticed() as asked_to_end,
             attempts.told(run, folder, attempt),
         ):
             parts = attempts.parts(run, folder)
-            _train(run, folder, device, parts=parts, save_seconds=save_seconds, save_steps=save_steps)
+            saving = {"seconds": save_seconds, "steps": save_steps, "asked_to_end": asked_to_end}
+            _train(run, folder, device, parts=parts, saving=saving)
 
 
 def is_complete(run: Mapping[str, Any], folder: Path) -> bool:
@@ -83,8 +86,7 @@ def _train(
     device: torch.device,
     *,
     parts: int,
-    save_seconds: float,
-    save_steps: int | None,
+    saving: Mapping[str, Any],
 ) -> None:
     cases = data.load(run, device=device)
     learner = prepare_learner(run, device, parts=parts, sides=_sides(run, cases))
@@ -95,7 +97,7 @@ def _train(
     if resume.load(folder, identity=identity, learner=learner, state=state):
         at = state.position
         print(f"resuming at epoch {at['epoch'] + 1}, step {at['step'] + 1}", flush=True)
-    saver = resume.Saver(folder, identity, learner, state, seconds=save_seconds, steps=save_steps)
+    saver = resume.Saver(folder, identity, learner, state, **saving)
     watch = Watch(run, folder, device)
     total, done = run["training"]["epochs"] * _steps_per_epoch(run), state.position["step"]
     shown: dict[str, Any] = {"unit": "images", "memory": lambda: devices.memory_in_use(device)}

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from segtrace import checkpoint
 from segtrace.errors import SegtraceError
+from segtrace.train import interruption
 from segtrace.train.step import Learner
 
 KEPT = 2
@@ -47,21 +48,34 @@ class Saver:
         *,
         seconds: float,
         steps: int | None,
+        asked_to_end: Callable[[], bool] = lambda: False,
     ) -> None:
         self.folder, self.identity, self.learner, self.state = folder, identity, learner, state
-        self.seconds, self.steps = seconds, steps
+        self.seconds, self.steps, self.asked_to_end = seconds, steps, asked_to_end
         self._saved = time.monotonic()
 
     def save_if_due(self, *, first: Callable[[], None] = lambda: None, epoch_ended: bool = False) -> None:
-        """Save where it is time to, after ``first`` has found the state good; at an epoch's end, with steps, always."""
+        """Save where it is time to, after ``first`` has found the state good; at an epoch's end, with steps, always.
+
+        Where the process was asked to end, save and raise :class:`SystemExit`.
+        """
+        ending = self.asked_to_end()
         if self.steps:
             due = epoch_ended or self.state.position["step"] % self.steps == 0
         else:
             due = time.monotonic() - self._saved > self.seconds
-        if due:
+        if due or ending:
             first()
             save(self.folder, identity=self.identity, learner=self.learner, state=self.state)
             self._saved = time.monotonic()
+        if ending:
+            at = self.state.position
+            print(
+                f"asked to end (SIGTERM): the state at epoch {at['epoch'] + 1}, step {at['step']} is written; the same "
+                "command goes on from there",
+                flush=True,
+            )
+            raise SystemExit(interruption.STATUS)
 
 
 def _states(folder: Path) -> list[Path]:
