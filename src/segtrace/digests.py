@@ -50,6 +50,7 @@ CUT = (
     "segtrace.options",
     "segtrace.progress",
     "segtrace.train.tracking",
+    "segtrace.train.interruption",
 )
 
 LOCK = Path("envs/requirements.lock")
