@@ -1,22 +1,18 @@
 """The device of a job that runs a network: a leased GPU where there is one, otherwise the CPU.
 
-Each GPU has a lock file for all jobs of this user on this machine; a job takes the first free device of
-those that ``CUDA_VISIBLE_DEVICES`` shows, and waits while all are taken. The kernel frees the lock when
-its holder ends, however it ends.
+A job takes the first free device of those that ``CUDA_VISIBLE_DEVICES`` shows, and waits while all are taken:
+see :mod:`segtrace.gpus` and :mod:`segtrace.leases`.
 """
 
 import ctypes
-import fcntl
 import os
 import platform
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
+from segtrace import gpus
 from segtrace.errors import SegtraceError
 from segtrace.progress import resident_memory
 
@@ -24,50 +20,93 @@ from segtrace.progress import resident_memory
 MODES = ("strict", "fast")
 
 
-def _lock_folder() -> Path:
-    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    return Path(base) / f"segtrace-devices-{os.getuid()}"
+def _of_torch() -> list[gpus.Gpu]:
+    """The GPUs that torch sees in this process."""
+    count = range(torch.cuda.device_count())
+    return [gpus.Gpu(str(i), f"GPU-{torch.cuda.get_device_properties(i).uuid}") for i in count]
+
+
+def _visible() -> list[gpus.Gpu]:
+    """The GPUs that this process can use: those of the driver, and where CUDA runs here already those it started with."""
+    if gpus.fake() is None and torch.version.cuda is None and torch.version.hip is None:
+        return []  # a torch that knows the CPU alone
+    found = gpus.listed()
+    if gpus.fake() is not None:
+        return found
+    if not torch.cuda.is_initialized() and (found or not torch.cuda.is_available()):
+        return found
+    started = _of_torch()
+    return [gpu for gpu in found if gpu.name in {own.name for own in started}] or started
 
 
 @contextmanager
-def first_free(names: Sequence[str], *, folder: Path, wait_seconds: float = 1.0) -> Iterator[int]:
-    """Hold the lock of the first free device of ``names`` while the block runs; gives its position."""
-    folder.mkdir(parents=True, exist_ok=True)
-    told = False
-    while True:
-        for position, name in enumerate(names):
-            handle = (folder / f"{name}.lock").open("a")
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                handle.close()
-                continue
-            try:
-                yield position
-            finally:
-                handle.close()
+def lease(*, threads: int, what: str, granted: int | None = None) -> Iterator[torch.device]:
+    """The device for ``what`` ("training", …), held while the block runs; without a GPU the CPU, said in one line.
+
+    ``granted`` is the number of GPUs that a scheduler gave this job, where one did: with 0 it runs on the CPU, and
+    where there is a GPU, that is said. Raises :class:`SegtraceError` where no lease can be kept.
+    """
+    found, on_cpu = _visible(), f"{what} on the CPU with {threads} thread{'s' if threads > 1 else ''}"
+    wanted = min(1, len(found))
+    scaled_down = gpus.scaled_down(what, wanted=wanted, granted=granted)
+    with gpus.lease(found, what=what, count=0 if scaled_down else wanted) as leased:
+        if not leased:
+            hidden = os.environ.get(gpus.VISIBLE)
+            why = f" ({gpus.VISIBLE} is {hidden!r})" if hidden is not None else ""
+            if not why and gpus.visible():
+                why = " that the driver gives to this process ('segtrace doctor' says more)"
+            print(f"{scaled_down}; {on_cpu}" if scaled_down else f"no GPU here{why}: {on_cpu}", flush=True)
+            yield torch.device("cpu")
             return
-        if not told:
-            print(
-                f"all {len(names)} GPUs are leased to other jobs; waiting for one (locks in {folder})",
-                flush=True,
-            )
-            told = True
-        time.sleep(wait_seconds)
+        shown = f"{gpus.VISIBLE}={leased[0].word}"
+        if gpus.fake() is not None:
+            print(f"{what} on the fake GPU {leased[0].name} ({shown}): {on_cpu}", flush=True)
+            yield torch.device("cpu")
+            return
+        position = _position(leased[0])
+        torch.cuda.set_device(position)
+        print(f"{what} on {leased[0].name} ({shown}): {torch.cuda.get_device_name(position)}", flush=True)
+        yield torch.device("cuda", position)
 
 
 @contextmanager
-def lease(*, threads: int, what: str) -> Iterator[torch.device]:
-    """The device for ``what`` ("training", …), held while the block runs; without a GPU the CPU, said in one line."""
-    if not torch.cuda.is_available():
-        print(f"no GPU here: {what} on the CPU with {threads} threads", flush=True)
-        yield torch.device("cpu")
-        return
-    names = [f"gpu-{torch.cuda.get_device_properties(i).uuid}" for i in range(torch.cuda.device_count())]
-    with first_free(names, folder=_lock_folder()) as position:
-        torch.cuda.set_device(position)
-        print(f"{what} on GPU {position}: {torch.cuda.get_device_name(position)}", flush=True)
-        yield torch.device("cuda", position)
+def lease_several(count: int, *, threads: int, what: str, granted: int | None = None) -> Iterator[None]:
+    """``count`` devices for as many processes that the block starts; without a GPU the CPU, said in one line.
+
+    The processes see the leased devices alone (``CUDA_VISIBLE_DEVICES``). ``granted`` is the number that a scheduler gave
+    this job, where one did; with 0 it runs on the CPU. Raises :class:`SegtraceError` where there are GPUs, and too few.
+    """
+    found = [] if granted == 0 else _visible()
+    lacking = gpus.scaled_down(what, wanted=count, granted=granted) if found else ""
+    if not lacking and 0 < len(found) < count:
+        lacking = f"{what}: asked for {count} GPUs of this machine, and {len(found)} can be seen"
+    if lacking:
+        raise SegtraceError(
+            f"{lacking}: the number of devices is part of a run, so it does not train on fewer; give it {count}, or "
+            "lower 'devices' in the training recipe or the budget"
+        )
+    with gpus.lease(found, what=what, count=count if found else 0) as leased:
+        on_cpu = (
+            f"{what} on the CPU in {count} processes with {threads} thread{'s' if threads > 1 else ''} each"
+        )
+        if not leased:
+            print(f"no GPU here: {on_cpu}", flush=True)
+        elif gpus.fake() is not None:
+            print(f"{what} on the fake GPUs {', '.join(gpu.name for gpu in leased)}: {on_cpu}", flush=True)
+        else:
+            print(f"{what} on {', '.join(gpu.name for gpu in leased)}", flush=True)
+        yield
+
+
+def _position(leased: gpus.Gpu) -> int:
+    """What torch counts a leased GPU by: 0, unless CUDA ran here before the lease and sees more."""
+    names = [gpu.name for gpu in _of_torch()] if torch.cuda.is_available() else []
+    if leased.name not in names:
+        raise SegtraceError(
+            f"{leased.name} is leased, but torch sees {', '.join(names) or 'no GPU'}: does torch {torch.__version__} go "
+            f"with this driver? 'segtrace doctor' says more; an empty {gpus.VISIBLE} runs on the CPU"
+        )
+    return names.index(leased.name)
 
 
 def kind(device: torch.device) -> dict[str, str]:

@@ -49,6 +49,8 @@ CUT = (
     "segtrace.errors",
     "segtrace.options",
     "segtrace.progress",
+    "segtrace.gpus",
+    "segtrace.leases",
     "segtrace.train.tracking",
     "segtrace.train.interruption",
 )

@@ -15,6 +15,16 @@ def at_least_one(text: str) -> int:
     return value
 
 
+def add_gpus(parser: argparse.ArgumentParser) -> None:
+    """How many GPUs a scheduler gave the job."""
+    parser.add_argument(
+        "--gpus",
+        type=int,
+        metavar="N",
+        help="GPUs that a scheduler gave this job; with 0 it runs on the CPU (default: one where there is one)",
+    )
+
+
 def add_experiment(parser: argparse.ArgumentParser, *, optional: str = "") -> None:
     """The experiment, and which of its runs: budget and seeds. ``optional`` says what happens without one."""
     text = "name of a file in config/experiments" + (f"; {optional}" if optional else "")

@@ -1,4 +1,4 @@
-"""What the workflow asks of the machine: the running environment, its GPUs, and who works in this folder."""
+"""What the workflow asks of the machine: the running environment, and who works in this folder."""
 
 import fcntl
 import os
@@ -26,14 +26,6 @@ def set_environment(*, mirror: str | None, tracking: Sequence[str], given: Conta
         os.environ["SEGTRACE_MIRROR"] = str(Path(mirror).expanduser())
     if "tracking" in given or "SEGTRACE_TRACKING" not in os.environ:
         os.environ["SEGTRACE_TRACKING"] = ",".join(tracking)
-
-
-def visible_gpus() -> int:
-    """Number of CUDA devices that jobs may use: those of CUDA_VISIBLE_DEVICES, else all of the machine."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return len([device for device in chosen.split(",") if device.strip() not in ("", "-1")])
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def require_own_source() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from segtrace.leases import Holder
 from segtrace.trace.doctor import command, machine, probes_dvc, probes_storage, probes_system
 from segtrace.trace.doctor.machine import Answer, Finding, Machine
 
@@ -76,6 +77,7 @@ def healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         version_of=lambda name: versions.get(name.lower()),
         torch_cuda=lambda: "13.0",
         gpus=lambda: 2,
+        leases=lambda: [],
         free=lambda path: 100 * GIB,
         cores=lambda: 8,
         open_files=lambda: 4096,
@@ -339,6 +341,8 @@ def test_an_environment_without_lock(healthy: Machine) -> None:
 
 def test_gpus(healthy: Machine) -> None:
     assert "NVIDIA H200" in only(probes_system.gpus(healthy)).what
+    said = probes_system.gpus(replace(healthy, leases=lambda: [Holder("GPU-1", "7", "training in /here")]))[1]
+    assert (said.level, said.what) == ("ok", "leased: GPU-1: training in /here (process 7)")
     said = only(probes_system.gpus(replace(healthy, torch_cuda=lambda: None)))
     assert (said.level, "without CUDA" in said.what) == ("warning", True)
     assert "torch==2.13.0" in said.remedy

@@ -6,7 +6,7 @@ computed by `segtrace.trace`, which writes the same into each output's provenanc
 
 import sys
 
-from segtrace import digests, layout, upkeep
+from segtrace import digests, gpus, layout, upkeep
 from segtrace.config import load, runs
 from segtrace.errors import SegtraceError
 from segtrace.report import figure_files
@@ -31,8 +31,24 @@ SEEDS = ",".join(str(seed) for seed in CONFIG.seeds)
 ENVIRONMENT = f"environment:{digests.environment_digest()}"
 # By environment, not by params: where archives lie, and how trainings are watched, is no part of what is made.
 upkeep.set_environment(mirror=CONFIG.mirror, tracking=CONFIG.tracking, given=config)
-GPUS = upkeep.visible_gpus()
+gpus.configure(CONFIG.jobs_per_gpu, given="jobs_per_gpu" in config)
+GPUS = readable(gpus.visible)
+
+
+def cap_gpus():
+    """Cap the jobs that take a GPU together, also where --resources or the profile says nothing of it."""
+    asked = workflow.global_resources.get("gpu")
+    jobs = readable(gpus.jobs_per_gpu)
+    most, said = gpus.cap(
+        asked.value if asked else None, there=GPUS, jobs=jobs, local=workflow.local_exec
+    )
+    workflow.register_resource("gpu", most)
+    if said:
+        print(said, file=sys.stderr)
+
+
 if workflow.is_main_process:
+    cap_gpus()
     readable(check.greet, CONFIG)
 
 
@@ -209,6 +225,12 @@ def run_threads(wildcards):
     """CPU threads of a run: part of its identity, and the same whatever --cores is."""
     run = layout.parse_run(wildcards.run)
     return readable(runs.resolve, run, threads=CONFIG.training_threads)["threads"]
+
+
+def run_devices(wildcards):
+    """Devices of a run's training: `devices` of its training recipe or budget, part of its identity."""
+    run = layout.parse_run(wildcards.run)
+    return readable(runs.resolve, run, threads=CONFIG.training_threads).get("devices", 1)
 
 
 def batch_tables(wildcards):

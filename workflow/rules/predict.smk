@@ -36,4 +36,5 @@ rule predict:
         held=held("predict"),
         training_threads=run_threads,
     shell:
-        "segtrace predict {wildcards.run} {wildcards.variant} --threads {params.training_threads} > {log} 2>&1"
+        "segtrace predict {wildcards.run} {wildcards.variant} --threads {params.training_threads}"
+        " --gpus {resources.gpu} > {log} 2>&1"

@@ -22,10 +22,10 @@ rule train:
     retries: max(2, getattr(workflow.execution_settings, "retries", 0))
     conda:
         CONDA
-    # The number of training threads is part of the run and the same whatever --cores is.
-    threads: run_threads
+    # The number of training threads, those of each device, is part of the run and the same whatever --cores is.
+    threads: lambda wildcards: run_threads(wildcards) * run_devices(wildcards)
     resources:
-        gpu=min(1, GPUS),
+        gpu=lambda wildcards: run_devices(wildcards) if GPUS else 0,
         mem_mb=growing(8000),
         runtime=growing(1440),
         # Params know nothing of attempts; resources do.
@@ -41,4 +41,4 @@ rule train:
     # exec: no shell in between that a scheduler's SIGTERM would end before the training has written its state
     shell:
         "exec segtrace train {wildcards.run} --threads {params.training_threads} --determinism {params.determinism}"
-        " --attempt {resources.attempt_number} > {log} 2>&1"
+        " --attempt {resources.attempt_number} --gpus {resources.gpu} > {log} 2>&1"

@@ -145,3 +145,5 @@ class Config(Model):
     """Folder with archives under their published names; read before any address."""
     tracking: Annotated[list[Literal["tensorboard", "dvclive"]], AfterValidator(distinct)] = []
     """How trainings can be watched beside their history; no part of a run's identity."""
+    jobs_per_gpu: int = Field(default=1, ge=1)
+    """How many trainings or predictions may share a GPU; no part of a run's identity."""

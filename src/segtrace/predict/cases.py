@@ -131,14 +131,15 @@ def predict_cases(
     grid: str = "native",
     corruption: str = "none",
     rows: Sequence[Mapping[str, Any]] = (),
+    gpus: int | None = None,
     threaded: bool = True,
 ) -> list[dict[str, Any]]:
     """Segment the cases that need it into ``folder``; the rows of the ``predictions`` table, in the order of ``jobs``.
 
     ``grid`` is ``native`` or ``prepared``, ``corruption`` one of :func:`segtrace.corruption.corrupted`, and ``rows`` are
     those of an earlier table. The network is loaded only if a case needs it. A case that cannot be segmented does not
-    stop the others; all are listed in one :class:`SegtraceError` at the end. Unless ``threaded``, reading and writing
-    wait for each other.
+    stop the others; all are listed in one :class:`SegtraceError` at the end. ``gpus`` is
+    how many a scheduler gave this job, where one did. Unless ``threaded``, reading and writing wait for each other.
     """
     held = rows_that_hold(jobs, folder=folder, rows=rows)
     waiting = [job for job in jobs if job.case not in held]
@@ -146,7 +147,7 @@ def predict_cases(
         print(f"{len(held)} of {len(jobs)} cases are segmented already", flush=True)
     if waiting:
         device.be_deterministic(threads=run["threads"])
-        with device.lease(threads=run["threads"], what="predicting") as on:
+        with device.lease(threads=run["threads"], what="predicting", granted=gpus) as on:
             held |= _segment(
                 waiting,
                 run=run,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtrace.options import at_least_one
+from segtrace.options import add_gpus, at_least_one
 
 if TYPE_CHECKING:
     from segtrace.layout import RunName, Variant
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="CPU threads that the run was trained with (default: training_threads in config/config.yaml)",
     )
+    add_gpus(parser)
     new = parser.add_argument_group("new images, without labels")
     new.add_argument(
         "--run",
@@ -76,6 +77,10 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.refuse(
                 "argument --threads: not with --run; a run says how many threads it was trained with"
             )
+        if arguments.gpus is not None:
+            arguments.refuse(
+                "argument --gpus: not with --run; an empty CUDA_VISIBLE_DEVICES runs it on the CPU"
+            )
         if arguments.output is None:
             arguments.refuse("the following arguments are required: --output")
         segment_files(
@@ -93,7 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.refuse("the following arguments are required: VARIANT")
     if len(words) > 2:
         arguments.refuse(f"unrecognized arguments: {' '.join(words[2:])}")
-    segment_role(*words, threads=arguments.threads)
+    segment_role(*words, threads=arguments.threads, gpus=arguments.gpus)
 
 
 def segment_files(
@@ -139,8 +144,10 @@ def segment_files(
     )
 
 
-def segment_role(run: str, variant: str, *, threads: int | None = None) -> None:
+def segment_role(run: str, variant: str, *, threads: int | None = None, gpus: int | None = None) -> None:
     """Segment the cases of one role of a run; a case whose digest holds is left as it is.
+
+    ``gpus`` is how many a scheduler gave this job, where one did; with 0 it runs on the CPU.
 
     Raises :class:`SegtraceError` where the run is not trained, cases are not prepared, or the variant
     asks for what there is not.
@@ -148,6 +155,7 @@ def segment_role(run: str, variant: str, *, threads: int | None = None) -> None:
     import SimpleITK as sitk
 
     from segtrace import files, layout, tables
+    from segtrace import gpus as devices
     from segtrace.config import load
     from segtrace.predict import cases, ensemble, export
     from segtrace.trace import jobs as jobs_of_project
@@ -162,6 +170,7 @@ def segment_role(run: str, variant: str, *, threads: int | None = None) -> None:
     table = folder / "predictions.csv"
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(resolved["threads"])
     config = load.main_config({"training_threads": threads})
+    devices.configure(config.jobs_per_gpu)
     job = jobs_of_project.predict(name, asked)
     with files.hold(folder, what="predict"):
         made = record.begin(job, config)
@@ -178,6 +187,7 @@ def segment_role(run: str, variant: str, *, threads: int | None = None) -> None:
             grid=asked.grid,
             corruption=asked.corruption,
             rows=_earlier(table),
+            gpus=gpus,
         )
         tables.write("predictions", rows, table)
         record.write(job, made, contents={folder / row["file"]: row["sha256"] for row in rows})

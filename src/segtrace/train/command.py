@@ -4,7 +4,8 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from segtrace.options import at_least_one
+from segtrace import gpus
+from segtrace.options import add_gpus, at_least_one
 
 if TYPE_CHECKING:
     from segtrace.layout import RunName
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="a scheduler's count: a later attempt goes on after a kill or lack of memory, and repeats nothing else",
     )
+    add_gpus(parser)
     parser.add_argument(
         "--replay",
         nargs=4,
@@ -67,7 +69,8 @@ def run(arguments: argparse.Namespace) -> None:
     resolved = resolve(name, threads=config.training_threads, determinism=config.determinism)
     # the loop reads it there, as it does on a machine without configuration
     os.environ[tracking.VARIABLE] = ",".join(tracking.asked(arguments.tracking, default=config.tracking))
-    train(resolved, folder=layout.run(name), attempt=arguments.attempt)
+    gpus.configure(config.jobs_per_gpu)
+    train(resolved, folder=layout.run(name), attempt=arguments.attempt, gpus=arguments.gpus)
     record.write(job, made)
 
 

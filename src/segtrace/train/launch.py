@@ -17,8 +17,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from segtrace import device as devices
 from segtrace.errors import SegtraceError
 from segtrace.files import read_json, write_json
@@ -36,7 +34,13 @@ TOLD = "told"
 
 
 def launch(
-    run: Mapping[str, Any], folder: Path, *, attempt: int, save_seconds: float, save_steps: int | None
+    run: Mapping[str, Any],
+    folder: Path,
+    *,
+    attempt: int,
+    gpus: int | None,
+    save_seconds: float,
+    save_steps: int | None,
 ) -> None:
     """Train ``run`` in as many processes as it has devices, those of this machine started here, and wait for them.
 
@@ -59,7 +63,8 @@ def launch(
         # torch would warn each time that no parameter was unused, which it is asked to find out
         variables["TORCH_CPP_LOG_LEVEL"] = os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")
         stack.enter_context(_environment(variables))
-        stack.enter_context(_devices(here, run["threads"]))
+        threads = run["threads"]
+        stack.enter_context(devices.lease_several(here, threads=threads, what="training", granted=gpus))
         options = ["--nproc-per-node", str(here), "--max-restarts", "0", "--log-dir", name]
         options += ["--shutdown-timeout", str(GRACE), *where, "-m", "segtrace.train"]
         command = [str(there / "run.json"), str(folder), "--attempt", str(attempt)]
@@ -122,34 +127,6 @@ def _here(run: Mapping[str, Any], where: list[str]) -> int:
             "divides it"
         )
     return size // nodes
-
-
-@contextmanager
-def _devices(count: int, threads: int) -> Iterator[None]:
-    """``count`` GPUs, held while the block runs and shown to the processes; without any GPU, the CPU, said in one line."""
-    if not torch.cuda.is_available():
-        print(f"no GPU here: training on the CPU, {count} processes of {threads} threads", flush=True)
-        yield
-        return
-    there = torch.cuda.device_count()
-    if there < count:
-        raise SegtraceError(
-            f"training on {count} GPUs of this machine, but {there} can be seen here: ask for as many "
-            f"(--resources gpu={count}, or the scheduler's option), or lower 'devices' in the training recipe or budget"
-        )
-    names = [f"gpu-{torch.cuda.get_device_properties(i).uuid}" for i in range(there)]
-    with ExitStack() as held:
-        # one job at a time gathers several: two that each wait for the other's would wait for ever
-        with devices.first_free(["several"], folder=devices._lock_folder()):
-            chosen = [
-                held.enter_context(devices.first_free(names, folder=devices._lock_folder()))
-                for _ in range(count)
-            ]
-        print(f"training on GPUs {', '.join(map(str, chosen))}", flush=True)
-        shown = os.environ.get("CUDA_VISIBLE_DEVICES")
-        words = shown.split(",") if shown else [str(number) for number in range(there)]
-        held.enter_context(_environment({"CUDA_VISIBLE_DEVICES": ",".join(words[place] for place in chosen)}))
-        yield
 
 
 def _reason(run: Mapping[str, Any], codes: Mapping[int, int], there: Path) -> str:

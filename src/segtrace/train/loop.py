@@ -37,6 +37,7 @@ def train(
     *,
     folder: Path,
     attempt: int = 1,
+    gpus: int | None = None,
     save_seconds: float = 60.0,
     save_steps: int | None = None,
 ) -> None:
@@ -47,7 +48,8 @@ def train(
     resume from go to ``folder/resume`` every ``save_seconds``, or every ``save_steps`` steps, and are removed at the
     end; when they are written changes no result. Another process that trains the same folder is waited
     for; what it finished is not trained again. ``attempt`` counts from 1: a later one goes on where an earlier one
-    was killed or ran out of memory, and refuses to repeat any other failure.
+    was killed or ran out of memory, and refuses to repeat any other failure. ``gpus`` is how many a scheduler gave
+    this job, where one did; with 0 it trains on the CPU.
 
     A run of several ``devices`` is trained by as many processes, which are started here unless this is one of them
     (:mod:`segtrace.train.launch`).
@@ -57,7 +59,9 @@ def train(
     """
     count = run.get("devices", 1)
     if count > 1 and not worlds.is_one_of_several():
-        launch.launch(run, folder, attempt=attempt, save_seconds=save_seconds, save_steps=save_steps)
+        launch.launch(
+            run, folder, attempt=attempt, gpus=gpus, save_seconds=save_seconds, save_steps=save_steps
+        )
         return
     with (
         launch.explained(),
@@ -72,7 +76,7 @@ def train(
         devices.set_determinism(run["determinism"], threads=run["threads"])
         devices.keep_freed_memory()
         with (
-            worlds.device(world, threads=run["threads"]) as device,
+            worlds.device(world, threads=run["threads"], granted=gpus) as device,
             interruption.noticed() as asked_to_end,
             attempts.told(run, folder, attempt),
         ):

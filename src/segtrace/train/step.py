@@ -188,7 +188,9 @@ def join(learner: Learner) -> None:
         return
     on_gpu = learner.device.type == "cuda"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # the newer name of broadcast_buffers is not in every torch
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # the newer name of broadcast_buffers is not in every torch
         learner.together = DistributedDataParallel(
             _Whole(learner),
             device_ids=[learner.device] if on_gpu else None,

@@ -165,13 +165,14 @@ def _store() -> dist.Store:
 
 
 @contextmanager
-def device(world: World, *, threads: int) -> Iterator[torch.device]:
+def device(world: World, *, threads: int, granted: int | None = None) -> Iterator[torch.device]:
     """The device to train on: leased for a process alone, by its number among those that are shown in a larger world.
 
+    ``granted`` is as :func:`segtrace.device.lease` has it.
     Raises :class:`SegtraceError` where there are GPUs, and fewer than processes on this machine.
     """
     if world.size == 1:
-        with devices.lease(threads=threads, what="training") as found:
+        with devices.lease(threads=threads, what="training", granted=granted) as found:
             yield found
     elif not torch.cuda.is_available():
         yield torch.device("cpu")

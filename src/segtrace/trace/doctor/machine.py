@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segtrace import upkeep
+from segtrace import gpus, leases
 
 #: From harmless to what stops a run or makes its results untrue.
 LEVELS = ("ok", "note", "warning", "error")
@@ -130,7 +130,8 @@ class Machine:
     ask: Callable[[Sequence[str]], Answer] = ask
     version_of: Callable[[str], str | None] = version_of
     torch_cuda: Callable[[], str | None] = torch_cuda
-    gpus: Callable[[], int] = upkeep.visible_gpus
+    gpus: Callable[[], int] = gpus.visible
+    leases: Callable[[], Sequence[object]] = leases.held
     now: Callable[[], float] = time.time
     modified: Callable[[Path], int] = modified
     excludes: Callable[[Path], bool] = excludes

@@ -86,7 +86,7 @@ def packages(machine: Machine) -> list[Finding]:
 
 
 def gpus(machine: Machine) -> list[Finding]:
-    """GPUs that jobs may use, and whether torch can."""
+    """GPUs that jobs may use, whether torch can, and which jobs have leased them."""
     count, cuda = machine.gpus(), machine.torch_cuda()
     version = machine.version_of("torch")
     if count == 0:
@@ -107,7 +107,8 @@ def gpus(machine: Machine) -> list[Finding]:
             )
         ]
     more = f"; run up to {count} trainings side by side with --resources gpu={count}" if count > 1 else ""
-    return [Finding("ok" if names else "note", f"{shown}; torch is built with CUDA {cuda}{more}")]
+    found = [Finding("ok" if names else "note", f"{shown}; torch is built with CUDA {cuda}{more}")]
+    return found + [Finding("ok", f"leased: {holder}") for holder in machine.leases()]
 
 
 def cores(machine: Machine) -> list[Finding]:
