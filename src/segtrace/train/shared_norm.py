@@ -81,6 +81,8 @@ class SharedBatchNorm(_BatchNorm):
                 x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, 0.0, self.eps
             )
         channels = x.shape[1]
+        if sum(self.share.counts) * x[0, 0].numel() < 2:  # in the words of torch's own
+            raise ValueError(f"Expected more than 1 value per channel when training, got {tuple(x.shape)}")
         weight = torch.ones(channels, device=x.device) if self.weight is None else self.weight
         bias = torch.zeros(channels, device=x.device) if self.bias is None else self.bias
         with torch.autocast(x.device.type, enabled=False):
