@@ -53,6 +53,7 @@ CUT = (
     "segtrace.leases",
     "segtrace.train.tracking",
     "segtrace.train.interruption",
+    "segtrace.train.launch",
 )
 
 LOCK = Path("envs/requirements.lock")
