@@ -1,5 +1,6 @@
 """Two processes train as one does: the same losses, whatever couples samples; a killed one ends all, and all go on."""
 
+import json
 import os
 import signal
 import time
@@ -95,18 +96,28 @@ def test_asked_to_end_all_write_one_state_and_go_on_from_it_but_not_on_another_n
     assert "of another configuration, data, code or machine; dropped" in said
 
 
-def test_two_machines_of_a_slurm_step_train_one_run(project):
-    run = run_of(2, **(LONG | {"epochs": 3}))
-    step = {
+def _slurm(number):
+    return {
         "SLURM_JOB_ID": str(os.getpid()),
         "SLURM_STEP_NUM_NODES": "2",
         "SLURM_STEP_NUM_TASKS": "2",
         "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NODEID": number,
     }
-    machines = [start(run, "out", environment=step | {"SLURM_NODEID": number}) for number in "01"]
+
+
+def _torchrun(number):
+    where = {"PET_RDZV_ENDPOINT": f"localhost:{20000 + os.getpid() % 10000}", "PET_RDZV_ID": "test"}
+    return where | {"PET_NNODES": "2", "PET_RDZV_BACKEND": "c10d"}
+
+
+@pytest.mark.parametrize("variables", [_slurm, _torchrun])
+def test_two_machines_train_one_run(project, variables):
+    run = run_of(2, **(LONG | {"epochs": 3}))
+    machines = [start(run, "out", environment=variables(number)) for number in "01"]
     said = [finish(machine) for machine in machines]
     assert [status for status, _ in said] == [0, 0], said
-    assert Path("out/run.json").is_file()
+    assert json.loads(Path("out/run.json").read_text())["machine"]["machines"] == 2
 
 
 def test_a_fault_of_all_is_said_once(project):
