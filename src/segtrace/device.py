@@ -74,6 +74,35 @@ def lease(*, threads: int, what: str, granted: int | None = None) -> Iterator[to
         yield torch.device("cuda", position)
 
 
+@contextmanager
+def lease_several(count: int, *, threads: int, what: str, granted: int | None = None) -> Iterator[None]:
+    """``count`` devices for as many processes that the block starts; without a GPU the CPU, said in one line.
+
+    The processes see the leased devices alone (``CUDA_VISIBLE_DEVICES``). ``granted`` is the number that a scheduler gave
+    this job, where one did; with 0 it runs on the CPU. Raises :class:`SegtraceError` where there are GPUs, and too few.
+    """
+    found = [] if granted == 0 else _visible()
+    lacking = gpus.scaled_down(what, wanted=count, granted=granted) if found else ""
+    if not lacking and 0 < len(found) < count:
+        lacking = f"{what}: asked for {count} GPUs of this machine, and {len(found)} can be seen"
+    if lacking:
+        raise SegtraceError(
+            f"{lacking}: the number of devices is part of a run, so it does not train on fewer; give it {count}, or "
+            "lower 'devices' in the training recipe or the budget"
+        )
+    with gpus.lease(found, what=what, count=count if found else 0) as leased:
+        on_cpu = (
+            f"{what} on the CPU in {count} processes with {threads} thread{'s' if threads > 1 else ''} each"
+        )
+        if not leased:
+            print(f"no GPU here: {on_cpu}", flush=True)
+        elif gpus.fake() is not None:
+            print(f"{what} on the fake GPUs {', '.join(gpu.name for gpu in leased)}: {on_cpu}", flush=True)
+        else:
+            print(f"{what} on {', '.join(gpu.name for gpu in leased)}", flush=True)
+        yield
+
+
 def _position(leased: gpus.Gpu) -> int:
     """What torch counts a leased GPU by: 0, unless CUDA ran here before the lease and sees more."""
     names = [gpu.name for gpu in _of_torch()] if torch.cuda.is_available() else []

@@ -52,6 +52,8 @@ CUT = (
     "segtrace.gpus",
     "segtrace.leases",
     "segtrace.train.tracking",
+    "segtrace.train.interruption",
+    "segtrace.train.launch",
 )
 
 LOCK = Path("envs/requirements.lock")

@@ -155,6 +155,14 @@ def test_where_a_recipe_comes_from_is_no_part_of_a_run(project: Path) -> None:
     assert runs.resolve(layout.parse_run(RUN), threads=1) == before
 
 
+def test_several_devices_are_part_of_a_run_and_one_is_as_before(project: Path) -> None:
+    before = runs.resolve(layout.parse_run(RUN), threads=1)
+    edit(project / "training/demo_2d.yaml", devices=1)
+    assert runs.resolve(layout.parse_run(RUN), threads=1) == before
+    edit(project / "training/demo_2d.yaml", devices=2)
+    assert runs.resolve(layout.parse_run(RUN), threads=1) == before | {"devices": 2}
+
+
 def test_command_line_values_are_lists_too(project: Path) -> None:
     config = load.main_config({"experiments": "busi,demo_2d", "seeds": "0,3"})
     assert (config.experiments, config.seeds) == (["busi", "demo_2d"], [0, 3])

@@ -227,6 +227,12 @@ def run_threads(wildcards):
     return readable(runs.resolve, run, threads=CONFIG.training_threads)["threads"]
 
 
+def run_devices(wildcards):
+    """Devices of a run's training: `devices` of its training recipe or budget, part of its identity."""
+    run = layout.parse_run(wildcards.run)
+    return readable(runs.resolve, run, threads=CONFIG.training_threads).get("devices", 1)
+
+
 def batch_tables(wildcards):
     """The tables of all batches of a recipe."""
     count = load.dataset(wildcards.dataset).batches

@@ -1,6 +1,6 @@
 """train: one job a run. A killed training goes on where its last resumable state was written.
 
-It is tried three times: a training that was killed, or ran out of memory and may divide its steps, goes on; any
+It is tried three times, or more where the profile has more retries: a training that was killed, or ran out of memory and may divide its steps, goes on; any
 other failure ends a later attempt at once with the message of the first.
 """
 
@@ -19,13 +19,13 @@ rule train:
         "logs/train/{run}.log",
     benchmark:
         "logs/benchmark/train/{run}.tsv"
-    retries: 2
+    retries: max(2, getattr(workflow.execution_settings, "retries", 0))
     conda:
         CONDA
-    # The number of training threads is part of the run and the same whatever --cores is.
-    threads: run_threads
+    # The number of training threads, those of each device, is part of the run and the same whatever --cores is.
+    threads: lambda wildcards: run_threads(wildcards) * run_devices(wildcards)
     resources:
-        gpu=min(1, GPUS),
+        gpu=lambda wildcards: run_devices(wildcards) if GPUS else 0,
         mem_mb=growing(8000),
         runtime=growing(1440),
         # Params know nothing of attempts; resources do.
@@ -38,6 +38,7 @@ rule train:
         held=held("train"),
         training_threads=run_threads,
         determinism=CONFIG.determinism,
+    # exec: no shell in between that a scheduler's SIGTERM would end before the training has written its state
     shell:
-        "segtrace train {wildcards.run} --threads {params.training_threads} --determinism {params.determinism}"
+        "exec segtrace train {wildcards.run} --threads {params.training_threads} --determinism {params.determinism}"
         " --attempt {resources.attempt_number} --gpus {resources.gpu} > {log} 2>&1"

@@ -176,13 +176,15 @@ def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -
         "seed": run.seed,
         "threads": recipe.threads or threads,
         "determinism": determinism,
+        # only of a run that has several: that of one device stays what it was
+        **({"devices": recipe.devices} if recipe.devices > 1 else {}),
         "labels": {str(value): name for value, name in data.labels.items()},
         "network": network_of(data, method, recipe, channels=prepared.channel_count(len(data.channels))),
         "framework": method.framework,
         "framework_options": method.framework_options,
         "training_name": training,
         # Where a recipe comes from is no part of what it does: a note costs no training.
-        "training": recipe.model_dump(exclude={"source", "notes", "threads"}),
+        "training": recipe.model_dump(exclude={"source", "notes", "threads", "devices"}),
         **pretrained_of(method),
         "prepared": str(layout.prepared(run.dataset, run.recipe)),
         "preparation": preparation_of(data, prepared),

@@ -153,6 +153,8 @@ class Training(Model):
     """Replay a recorded forward and backward pass on a GPU; elsewhere the network runs as it is."""
     threads: PositiveInt | None = None
     """CPU threads of a training by this recipe; ``training_threads`` of config.yaml by default."""
+    devices: PositiveInt = 1
+    """Devices that train a run together, each step's samples shared among them; part of a run's identity."""
     validate_every: int = Field(default=10, ge=1)
     """Epochs between validations; the last epoch is always validated."""
     inference: Inference = Inference()

@@ -15,6 +15,7 @@ from segtrace import determinism
 from segtrace.digests import digest
 from segtrace.errors import SegtraceError
 from segtrace.files import read_json, write_json
+from segtrace.train.world import is_loss
 
 
 def _path(folder: Path) -> Path:
@@ -73,6 +74,8 @@ def told(run: Mapping[str, Any], folder: Path, attempt: int) -> Iterator[None]:
     except Exception as error:
         if "DefaultCPUAllocator" in str(error):  # torch has no type of its own for the CPU's
             raise _out_of_memory(run, folder, error) from None
+        if is_loss(error):
+            raise  # another process of its world was gone, whose own reason decides
         told_why = _explained(run, error)
         _write(run, folder, note | {"failed": told_why or f"{type(error).__name__}: {error}"})
         if told_why is None:

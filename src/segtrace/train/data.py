@@ -6,7 +6,7 @@ the same.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -53,8 +53,10 @@ class Cases:
         return torch.from_numpy(np.array(case.image)), torch.from_numpy(np.array(case.label))
 
 
-def load(run: Mapping[str, Any], *, device: torch.device | str = "cpu") -> Cases:
+def load(run: Mapping[str, Any], *, device: torch.device | str = "cpu", sharers: int = 1) -> Cases:
     """The training and validation cases of a run.
+
+    ``sharers`` processes of this machine hold them, each in its own share of the memory.
 
     Every case that is missing, damaged, has no label, or does not fit the network (channels, dimensions,
     labels) is listed in one :class:`SegtraceError`.
@@ -78,9 +80,8 @@ def load(run: Mapping[str, Any], *, device: torch.device | str = "cpu") -> Cases
         remedy="Run prepare and validate again, or mend the recipe.",
     )
     whole = sum(case.image.nbytes + case.label.nbytes for case in found.values())
-    return Cases(
-        found, device, _resident(found, device) if whole < RESIDENT_SHARE * _memory(device) else None
-    )
+    memory = _memory(device) if device.type == "cuda" else _memory(device) // sharers
+    return Cases(found, device, _resident(found, device) if whole < RESIDENT_SHARE * memory else None)
 
 
 def _open(folder: Path, name: str, run: Mapping[str, Any], problems: list[str]) -> Case | None:
@@ -196,16 +197,22 @@ def _pool_of(cases: Cases, samples: Sequence[Parameters]) -> tuple[Pool, list[Bo
 
 
 def batches(
-    cases: Cases, steps: Sequence[Sequence[str]], *, run: Mapping[str, Any], epoch: int
+    cases: Cases,
+    steps: Sequence[Sequence[str]],
+    *,
+    run: Mapping[str, Any],
+    epoch: int,
+    share: Callable[[int], Iterable[int]] = range,
 ) -> Iterator[tuple[list[Parameters], Tensor, Tensor]]:
     """(parameters, images, labels) of each of an epoch's ``steps``, each a list of case names.
 
-    Cases that are not resident are read one step ahead by a thread; its failure is raised here, at its step.
+    Parameters are of all samples of the step; images and labels of those at the positions that ``share`` gives for
+    their number. Cases that are not resident are read one step ahead by a thread; its failure is raised here, at its step.
     """
 
     def batch(names: Sequence[str]) -> tuple[list[Parameters], Tensor, Tensor]:
         samples = draw(cases, names, run=run, epoch=epoch)
-        return samples, *make(cases, samples, run=run)
+        return samples, *make(cases, [samples[place] for place in share(len(samples))], run=run)
 
     if cases.resident is not None:
         yield from map(batch, steps)

@@ -18,13 +18,26 @@ from segtrace import checkpoint, distill, losses, networks
 from segtrace import device as devices
 from segtrace.digests import digest
 from segtrace.errors import SegtraceError, raise_all
-from segtrace.files import atomic, hold, read_json, write_json
+from segtrace.files import atomic, read_json, write_json
 from segtrace.progress import Progress, progress
-from segtrace.train import attempts, data, pretrained, resume, sampling, step, tracking
+from segtrace.train import (
+    attempts,
+    data,
+    interruption,
+    launch,
+    pretrained,
+    resume,
+    sampling,
+    step,
+    tracking,
+    whole_batch,
+)
+from segtrace.train import world as worlds
 from segtrace.train.randomness import key_of, torch_seed
 from segtrace.train.schedule import learning_rate
 from segtrace.train.validation import validate
 from segtrace.train.watch import Watch
+from segtrace.train.world import World
 
 #: Columns of ``history.csv``; the table's schema has the same.
 HISTORY = ("epoch", "step", "learning_rate", "loss", "val_dice")
@@ -49,21 +62,38 @@ def train(
     was killed or ran out of memory, and refuses to repeat any other failure. ``gpus`` is how many a scheduler gave
     this job, where one did; with 0 it trains on the CPU.
 
-    Raises :class:`SegtraceError` for unfit data, a non-finite loss or gradient, or too little memory.
+    A run of several ``devices`` is trained by as many processes, which are started here unless this is one of them
+    (:mod:`segtrace.train.launch`).
+
+    Raises :class:`SegtraceError` for unfit data, a non-finite loss or gradient, or too little memory; and
+    :class:`SystemExit`, after a state is written, where SIGTERM asked the process to end.
     """
-    with hold(folder, what=f"train {run['run']}"):
-        if is_complete(run, folder):
+    count = run.get("devices", 1)
+    if count > 1 and not worlds.is_one_of_several():
+        launch.launch(
+            run, folder, attempt=attempt, gpus=gpus, save_seconds=save_seconds, save_steps=save_steps
+        )
+        return
+    with (
+        launch.explained(),
+        worlds.joined(count) as world,
+        worlds.held(world, folder, what=f"train {run['run']}"),
+    ):
+        if world.told([world.is_first and is_complete(run, folder)])[0]:
             print(f"{folder}: this run is already trained; nothing to do", flush=True)
-            resume.discard(folder)
+            if world.is_first:
+                resume.discard(folder)
             return
         devices.set_determinism(run["determinism"], threads=run["threads"])
         devices.keep_freed_memory()
         with (
-            devices.lease(threads=run["threads"], what="training", granted=gpus) as device,
+            worlds.device(world, threads=run["threads"], granted=gpus) as device,
+            interruption.noticed() as asked_to_end,
             attempts.told(run, folder, attempt),
         ):
-            parts = attempts.parts(run, folder)
-            _train(run, folder, device, parts=parts, save_seconds=save_seconds, save_steps=save_steps)
+            parts = world.told([attempts.parts(run, folder)])[0]
+            saving = {"seconds": save_seconds, "steps": save_steps, "asked_to_end": asked_to_end}
+            _train(run, folder, device, world=world, parts=parts, saving=saving)
 
 
 def is_complete(run: Mapping[str, Any], folder: Path) -> bool:
@@ -87,28 +117,30 @@ def _train(
     folder: Path,
     device: torch.device,
     *,
+    world: World,
     parts: int,
-    save_seconds: float,
-    save_steps: int | None,
+    saving: Mapping[str, Any],
 ) -> None:
-    cases = data.load(run, device=device)
-    learner = prepare_learner(run, device, parts=parts, sides=_sides(run, cases))
+    cases = data.load(run, device=device, sharers=world.local_size)
+    learner = prepare_learner(run, device, parts=parts, sides=_sides(run, cases), world=world)
     _check_whole_images(run, cases, learner.network)
-    run = run | {"machine": devices.kind(device) | {"forward": learner.manner}}
+    run = run | {"machine": devices.kind(device) | {"forward": learner.manner} | world.kind}
     if learner.first_weights is not None:
         run["first_weights"] = learner.first_weights
     identity = digest(run)
     state = resume.State(_beginning(), torch.zeros((), dtype=torch.float64, device=device))
-    if resume.load(folder, identity=identity, learner=learner, state=state):
+    if resume.load_together(folder, identity=identity, learner=learner, state=state):
         at = state.position
         print(f"resuming at epoch {at['epoch'] + 1}, step {at['step'] + 1}", flush=True)
-    saver = resume.Saver(folder, identity, learner, state, seconds=save_seconds, steps=save_steps)
+    step.join(learner)
+    saver = resume.Saver(folder, identity, learner, state, **saving)
     watch = Watch(run, folder, device)
     total, done = run["training"]["epochs"] * _steps_per_epoch(run), state.position["step"]
     shown: dict[str, Any] = {"unit": "images", "memory": lambda: devices.memory_in_use(device)}
     history = state.position["history"]
+    kinds = tracking.asked() if world.is_first else []
     with (
-        tracking.tracker(tracking.asked(), run["run"], history=history) as tracked,
+        tracking.tracker(kinds, run["run"], history=history) as tracked,
         progress(f"train {run['run']}", total, done=done, **shown) as bar,
     ):
         while state.position["epoch"] < run["training"]["epochs"]:
@@ -118,7 +150,9 @@ def _train(
             saver.save_if_due(epoch_ended=True)
     if parts != run["training"]["accumulate"]:
         run["machine"]["parts"] = parts  # memory did not do for the recipe's own
-    _finish(run, folder, learner, state)
+    if world.is_first:
+        _finish(run, folder, learner, state)
+    world.told([0])  # the others wait until all is written
 
 
 def _beginning() -> dict[str, Any]:
@@ -131,7 +165,12 @@ def _steps_per_epoch(run: Mapping[str, Any]) -> int:
 
 
 def prepare_learner(
-    run: Mapping[str, Any], device: torch.device, *, parts: int = 1, sides: Sequence[int] | None = None
+    run: Mapping[str, Any],
+    device: torch.device,
+    *,
+    parts: int = 1,
+    sides: Sequence[int] | None = None,
+    world: World | None = None,
 ) -> step.Learner:
     """The run's network with its first weights on the device, its loss and its optimiser.
 
@@ -149,8 +188,16 @@ def prepare_learner(
     if training["when_out_of_memory"] == "halve":
         step.refuse_parts(network, run=run["run"])
     loss_of = losses.create(training["loss"], **training["loss_options"])
-    objective = _objective(run, network, loss_of, device)
-    learner = step.learner(network, loss_of, training=training, parts=parts, objective=objective)
+    world = world or World()
+    network, loss_of, objective = whole_batch.over_world(
+        run,
+        network,
+        loss_of,
+        objective_by=lambda loss: _objective(run, network, loss, device),
+        world=world,
+        sides=sides,
+    )
+    learner = step.learner(network, loss_of, training=training, parts=parts, objective=objective, world=world)
     learner.first_weights = taken
     if sides is not None:
         samples = training["cases_per_step"] * (training["crop"]["per_case"] if training["crop"] else 1)
@@ -252,13 +299,20 @@ def _epoch(
     learner.network.train()
     if learner.objective is not None:
         learner.objective.train()
-    for samples, images, labels in data.batches(cases, steps, run=run, epoch=epoch):
+    world = learner.world
+
+    def share(samples: int) -> list[int]:
+        return [place for piece in world.pieces(samples, learner.parts) for place in piece.samples]
+
+    for samples, images, labels in data.batches(cases, steps, run=run, epoch=epoch, share=share):
         rate = learning_rate(training, epoch=epoch, step=at["step"], steps_per_epoch=count)
-        torch.manual_seed(torch_seed("step", seed, at["step"]))  # for layers such as dropout
+        # for layers such as dropout
+        torch.manual_seed(torch_seed("step", seed, at["step"], *([world.rank] if world.rank else [])))
         if learner.objective is not None and hasattr(learner.objective, "key"):  # what a framework draws from
             learner.objective.key = key_of("distill", seed, at["step"])
         try:
-            loss, norm = step.take(learner, images, labels, rate=rate)
+            pieces = world.pieces(len(samples), learner.parts)
+            loss, norm = step.take(learner, images, labels, rate=rate, pieces=pieces)
         except Exception as error:
             chosen = ", ".join(sorted({sample["case"] for sample in samples}))
             error.add_note(f"in {run['run']}, epoch {epoch + 1}, step {at['step'] + 1}, cases {chosen}")
@@ -271,7 +325,7 @@ def _epoch(
             "" if math.isnan(watch.last_loss) else f", loss {watch.last_loss:.3f}"
         )  # on a GPU, not at once
         note = f"epoch {epoch + 1}/{training['epochs']}{known}"
-        bar.advance(units=len(images), note=note)
+        bar.advance(units=len(samples), note=note)
         saver.save_if_due(first=watch.check)
     watch.check()
 
@@ -295,7 +349,9 @@ def _end_epoch(run: Mapping[str, Any], cases: data.Cases, learner: step.Learner,
         "val_dice": None,
     }
     if epoch % training["validate_every"] == 0 or epoch == training["epochs"]:
-        dice = row["val_dice"] = validate(learner.trained, cases, run=run, device=learner.device)
+        dice = row["val_dice"] = validate(
+            learner.trained, cases, run=run, device=learner.device, world=learner.world
+        )
         if dice is not None and (at["best_dice"] is None or dice > at["best_dice"]):
             at["best_dice"], at["best_epoch"] = dice, epoch
             weights = learner.trained.state_dict()

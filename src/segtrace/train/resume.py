@@ -18,6 +18,7 @@ from torch import Tensor
 
 from segtrace import checkpoint
 from segtrace.errors import SegtraceError
+from segtrace.train import interruption
 from segtrace.train.step import Learner
 
 KEPT = 2
@@ -47,21 +48,38 @@ class Saver:
         *,
         seconds: float,
         steps: int | None,
+        asked_to_end: Callable[[], bool] = lambda: False,
     ) -> None:
         self.folder, self.identity, self.learner, self.state = folder, identity, learner, state
-        self.seconds, self.steps = seconds, steps
+        self.seconds, self.steps, self.asked_to_end = seconds, steps, asked_to_end
         self._saved = time.monotonic()
 
     def save_if_due(self, *, first: Callable[[], None] = lambda: None, epoch_ended: bool = False) -> None:
-        """Save where it is time to, after ``first`` has found the state good; at an epoch's end, with steps, always."""
+        """Save where it is time to, after ``first`` has found the state good; at an epoch's end, with steps, always.
+
+        Where the process was asked to end, save and raise :class:`SystemExit`; so where any of its world was. Of a
+        world, the first one writes.
+        """
+        world = self.learner.world
+        ending = world.any(self.asked_to_end())
         if self.steps:
             due = epoch_ended or self.state.position["step"] % self.steps == 0
         else:
             due = time.monotonic() - self._saved > self.seconds
-        if due:
+        if due or ending:
             first()
-            save(self.folder, identity=self.identity, learner=self.learner, state=self.state)
+            if world.is_first:
+                save(self.folder, identity=self.identity, learner=self.learner, state=self.state)
             self._saved = time.monotonic()
+        if ending:
+            world.told([0])  # none ends before the state is written
+            at = self.state.position
+            print(
+                f"asked to end (SIGTERM): the state at epoch {at['epoch'] + 1}, step {at['step']} is written; the same "
+                "command goes on from there",
+                flush=True,
+            )
+            raise SystemExit(interruption.STATUS)
 
 
 def _states(folder: Path) -> list[Path]:
@@ -95,7 +113,7 @@ def save(folder: Path, *, identity: str, learner: Learner, state: State) -> Path
         tensors |= {f"average.{name}": value for name, value in learner.average.state_dict().items()}
     tensors |= _optimiser_tensors(learner.optimiser)
     tensors["loss_sum"] = state.loss_sum
-    path = folder / "resume" / f"state-{position['step']:09d}-{position['epoch']:06d}.safetensors"
+    path = _path(folder, position["step"], position["epoch"])
     checkpoint.save(path, tensors, metadata={"identity": identity, "position": dict(position)})
     for old in _states(folder)[KEPT:]:
         old.unlink()
@@ -119,16 +137,40 @@ def load(folder: Path, *, identity: str, learner: Learner, state: State) -> bool
             print(f"{error} (the state is dropped)", flush=True)
             path.unlink()
             continue
-        learner.network.load_state_dict(_under(tensors, "weights."))
-        if learner.objective is not None:
-            learner.objective.load_state_dict(_under(tensors, "objective."))
-        if learner.average is not None:
-            learner.average.load_state_dict(_under(tensors, "average."))
-        _put(learner.optimiser, _under(tensors, "optimiser."))
-        state.position, state.best = metadata["position"], _under(tensors, "best.") or None
-        state.loss_sum.copy_(tensors["loss_sum"])
+        _restore(tensors, metadata, learner=learner, state=state)
         return True
     return False
+
+
+def load_together(folder: Path, *, identity: str, learner: Learner, state: State) -> bool:
+    """:func:`load` in the first process of the learner's world, and the state that it chose in the others."""
+    world = learner.world
+    loaded = world.is_first and load(folder, identity=identity, learner=learner, state=state)
+    at = state.position
+    step, epoch = world.told([at["step"], at["epoch"]] if loaded else [-1, -1])
+    if step < 0:
+        return False
+    if not world.is_first:
+        _restore(*checkpoint.load(_path(folder, step, epoch)), learner=learner, state=state)
+    return True
+
+
+def _path(folder: Path, step: int, epoch: int) -> Path:
+    return folder / "resume" / f"state-{step:09d}-{epoch:06d}.safetensors"
+
+
+def _restore(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *, learner: Learner, state: State
+) -> None:
+    """Put a state into ``learner`` and ``state``."""
+    learner.network.load_state_dict(_under(tensors, "weights."))
+    if learner.objective is not None:
+        learner.objective.load_state_dict(_under(tensors, "objective."))
+    if learner.average is not None:
+        learner.average.load_state_dict(_under(tensors, "average."))
+    _put(learner.optimiser, _under(tensors, "optimiser."))
+    state.position, state.best = metadata["position"], _under(tensors, "best.") or None
+    state.loss_sum.copy_(tensors["loss_sum"])
 
 
 def _put(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:

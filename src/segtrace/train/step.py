@@ -3,16 +3,20 @@
 Nothing here waits for a GPU: losses and gradient norms stay tensors on the device.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from segtrace import device as devices
 from segtrace.errors import SegtraceError
+from segtrace.train.world import Piece, World
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -35,6 +39,10 @@ class Learner:
     """The framework, in training alone: then ``forward`` gives features too, and it turns them into the loss."""
     first_weights: dict[str, Any] | None = None
     """What was taken of the files that weights start from, and what was left; None where all were drawn."""
+    world: World = field(default_factory=World)
+    """The processes that take a step together."""
+    together: DistributedDataParallel | None = None
+    """Network, framework and loss as one module, whose gradients are summed over the world; None where it is one."""
 
     @property
     def device(self) -> torch.device:
@@ -45,6 +53,10 @@ class Learner:
     def trained(self) -> nn.Module:
         """The network that is validated and saved: with averaged weights, where they are averaged."""
         return self.network if self.average is None else self.average.module
+
+    def loss(self, image: Tensor, label: Tensor) -> Tensor:
+        """What a step minimises, of images (N, C, …) and labels (N, …)."""
+        return _loss(self, self.forward(image), label)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -69,6 +81,7 @@ def learner(
     training: Mapping[str, Any],
     parts: int,
     objective: nn.Module | None = None,
+    world: World | None = None,
 ) -> Learner:
     """A learner for ``network``, which lies on its device, by a training recipe (as a mapping).
 
@@ -85,6 +98,7 @@ def learner(
         parts,
         _forward_of(network, objective),
         objective=objective,
+        world=world or World(),
     )
 
 
@@ -116,33 +130,75 @@ def optimiser(
     return adam(parameters, rate, betas=betas, weight_decay=decay, amsgrad=training["amsgrad"], fused=True)
 
 
-def take(learner: Learner, images: Tensor, labels: Tensor, *, rate: float) -> tuple[Tensor, Tensor]:
+def take(
+    learner: Learner, images: Tensor, labels: Tensor, *, rate: float, pieces: Sequence[Piece] | None = None
+) -> tuple[Tensor, Tensor]:
     """Take one step; gives (loss, gradient norm before clipping), both on the device.
 
-    ``images`` are (N, C, D, H, W) or (N, C, H, W) and ``labels`` (N, D, H, W) or (N, H, W). With several parts, each
-    part's loss counts by its share of the samples: equal, but for rounding, to the whole where loss and
-    network treat every sample for itself.
+    ``images`` are (N, C, D, H, W) or (N, C, H, W) and ``labels`` (N, D, H, W) or (N, H, W): this process's share of the
+    step, ``pieces`` one behind the other (by default all of it, in the learner's parts). Each piece's loss counts by its
+    share of the samples: equal, but for rounding, to the whole where loss and network treat every sample for itself.
     """
-    training, device = learner.training, images.device
+    training, device, world = learner.training, images.device, learner.world
     layout = devices.memory_format(device, precision=training["precision"], axes=images.dim() - 2)
     for group in learner.optimiser.param_groups:
         group["lr"] = rate
     learner.optimiser.zero_grad(set_to_none=True)
     total = torch.zeros((), device=device)
-    pieces = min(learner.parts, len(images))
-    for image, label in zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True):
-        with autocast(device, training, recorded=learner.manner == "graphs"):
-            output = learner.forward(image.contiguous(memory_format=layout))
-            loss = _loss(learner, output, label)
-        if pieces > 1:
-            loss = loss * (len(image) / len(images))
-        loss.backward()
+    pieces = world.pieces(len(images), learner.parts) if pieces is None else pieces
+    sizes = [len(piece.samples) for piece in pieces]
+    for piece, image, label in zip(pieces, images.split(sizes), labels.split(sizes), strict=True):
+        world.share.counts = piece.counts
+        # gradients are sent once, with the last piece
+        waits = learner.together is not None and piece is not pieces[-1]
+        with learner.together.no_sync() if learner.together and waits else nullcontext():
+            with autocast(device, training, recorded=learner.manner == "graphs"):
+                image = image.contiguous(memory_format=layout)
+                loss = (
+                    learner.loss(image, label) if learner.together is None else learner.together(image, label)
+                )
+            if piece.weight != 1:
+                loss = loss * piece.weight
+            # the mean over processes, which is what is sent, shall be the sum
+            (loss * world.size if world.size > 1 else loss).backward()
         total = total + loss.detach()
     norm = _gradient_norm(learner.parameters, training["clip_norm"])
     learner.optimiser.step()
     if learner.average is not None:
         learner.average.update_parameters(learner.network)
-    return total, norm
+    return world.total(total), norm
+
+
+class _Whole(nn.Module):
+    """A learner's network, framework and loss as one module: what DistributedDataParallel looks after."""
+
+    def __init__(self, learner: Learner) -> None:
+        super().__init__()
+        self.network, self.objective, self._loss = learner.network, learner.objective, learner.loss
+
+    def forward(self, image: Tensor, label: Tensor) -> Tensor:
+        return self._loss(image, label)
+
+
+def join(learner: Learner) -> None:
+    """Let the gradients of ``learner`` be summed over its world, from the first process's weights on.
+
+    Buffers are not sent: those of batch normalisation are the same everywhere already. Parameters that a step does not
+    reach are found anew each step, which also keeps the order of sums as it is: a resumed training makes the same ones.
+    """
+    if learner.world.size == 1:
+        return
+    on_gpu = learner.device.type == "cuda"
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # the newer name of broadcast_buffers is not in every torch
+        learner.together = DistributedDataParallel(
+            _Whole(learner),
+            device_ids=[learner.device] if on_gpu else None,
+            broadcast_buffers=False,
+            find_unused_parameters=True,
+        )
 
 
 def _loss(learner: Learner, output: Any, label: Tensor) -> Tensor:
@@ -187,6 +243,9 @@ def accelerate(learner: Learner, batch: tuple[int, ...]) -> None:
     """
     training, network, device = learner.training, learner.network, learner.device
     mode = training["compile"]
+    if learner.world.size > 1 and (mode or training["cuda_graphs"]):
+        print("compile or cuda_graphs: not on several devices; training without", flush=True)
+        return
     if (learner.objective is not None or auxiliary_weights(network)) and (mode or training["cuda_graphs"]):
         print("compile or cuda_graphs: not with a framework or further outputs; training without", flush=True)
         return

@@ -63,6 +63,7 @@ class Watch:
         self._seen.clear()
 
     def _stop(self, loss: float, norm: float, seen: _Seen) -> None:
+        # the same content from each process of a world: all know the whole step
         write_json(self.folder / "resume" / STOPPED, {"run": self.run["run"], "samples": list(seen.samples)})
         cases = sorted({sample["case"] for sample in seen.samples})
         good = resume.newest(self.folder)

@@ -1,0 +1,55 @@
+"""Asked to end by SIGTERM, a training writes its state and ends; started again, it ends with the same bytes."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+from train_helpers import OUTPUTS, RUN, contents
+
+from segtrace.train import interruption, step
+from segtrace.train.loop import train
+
+
+def test_a_training_that_is_asked_to_end_writes_its_state_at_once(project, capsys, monkeypatch):
+    train(RUN, folder=Path("whole"))
+    take, taken = step.take, []
+
+    def asked_twice_in_the_fifth_step(*arguments, **options):
+        taken.append(1)
+        if len(taken) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take(*arguments, **options)
+
+    monkeypatch.setattr(step, "take", asked_twice_in_the_fifth_step)
+    with pytest.raises(SystemExit) as ended:
+        train(RUN, folder=Path("asked"), save_seconds=3600)
+    assert ended.value.code == 143
+    assert len(taken) == 5
+    assert [path.name for path in Path("asked/resume").iterdir()] == ["state-000000005-000001.safetensors"]
+    assert "asked to end (SIGTERM): the state at epoch 2, step 5 is written" in capsys.readouterr().out
+    train(RUN, folder=Path("asked"), attempt=2)
+    assert "resuming at epoch 2, step 6" in capsys.readouterr().out
+    assert len(taken) == 9  # of the whole training, none was taken again
+    assert contents("asked") == contents("whole")
+    assert sorted(contents("asked")) == sorted(OUTPUTS)
+
+
+def test_the_former_handler_is_back_afterwards_and_other_threads_set_none():
+    before = signal.getsignal(signal.SIGTERM)
+    said = []
+
+    def elsewhere() -> None:
+        with interruption.noticed() as asked:
+            said.append((signal.getsignal(signal.SIGTERM) is before, asked()))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    with interruption.noticed() as asked:
+        assert signal.getsignal(signal.SIGTERM) is not before
+        assert not asked()
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert said == [(True, False)]
