@@ -15,10 +15,13 @@ from segtrace.errors import SegtraceError
 INTERPOLATING = {
     "attention_unet3d",
     "cotr",
+    "emis",
     "lv_unet",
     "malunet",
+    "sc_unext",
     "transfuse",
     "unet_plus_plus",
+    "unext",
     "utnet_v2",
 }
 INTERPOLATING_VARIANTS = {"bilinear", "nested"}
