@@ -306,4 +306,13 @@ def environment(cluster: Cluster, watch: Path) -> Mapping[str, str]:
     watch.mkdir(exist_ok=True)
     (watch / "sitecustomize.py").write_text(WATCH)
     path = os.pathsep.join(filter(None, (str(watch), os.environ.get("PYTHONPATH", ""))))
-    return cluster.environment | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    # the plugin takes SLURM_CONF from its jobs, for a cluster's own lies where srun looks by itself
+    programs = watch / "bin"
+    programs.mkdir(exist_ok=True)
+    srun = programs / "srun"
+    srun.write_text(
+        f'#!/bin/sh\nSLURM_CONF={cluster.environment["SLURM_CONF"]} exec {shutil.which("srun")} "$@"\n'
+    )
+    srun.chmod(0o755)
+    found = os.pathsep.join((str(programs), str(BIN), os.environ["PATH"]))
+    return cluster.environment | {"PATH": found, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
