@@ -208,7 +208,8 @@ def _configure(folder: Path) -> None:
             # the nodes have more cores and memory than the machine: requests are counted, not measured
             SlurmdParameters=config_overrides
             MpiDefault=none
-            ReturnToService=2
+            # a node that was set down stays down
+            ReturnToService=1
             JobRequeue=1
             KillWait=30
             MinJobAge=300

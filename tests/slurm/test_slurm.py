@@ -84,7 +84,8 @@ def test_a_time_limit(cluster: Cluster, undisturbed: Project, untrained: Project
     output = finish(process)
     assert "Trying to restart job" in output
     numbers = [job["SLURM_JOB_ID"] for job in seen(untrained, "train")]
-    assert len(set(numbers)) == len(numbers) > 1  # submitted again, with more time
+    # submitted again, with more time; not begun again within the job that was told to end
+    assert len(set(numbers)) == len(numbers) > 1
     assert "resuming at epoch" in log(untrained)
     assert trained(untrained) == trained(undisturbed)
 
@@ -97,6 +98,7 @@ def test_scancel(cluster: Cluster, undisturbed: Project, untrained: Project) -> 
     wait_until(lambda: "asked to end (SIGTERM)" in log(untrained), "the training was told to end", seconds=60)
     (untrained.path / "slow").unlink()
     finish(process)
+    assert len({job["SLURM_JOB_ID"] for job in seen(untrained, "train")}) == 2
     assert "resuming at epoch" in log(untrained)
     assert trained(untrained) == trained(undisturbed)
 
