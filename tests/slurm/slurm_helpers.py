@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from workflow_helpers import BIN, Project
+from workflow_helpers import BIN, ROOT, Project
 
 NODES = ("node1", "node2")
 DAEMONS = ("munged", "slurmctld", "slurmd")
@@ -315,5 +315,7 @@ def environment(cluster: Cluster, watch: Path) -> Mapping[str, str]:
         f'#!/bin/sh\nSLURM_CONF={cluster.environment["SLURM_CONF"]} exec {shutil.which("srun")} "$@"\n'
     )
     srun.chmod(0o755)
-    found = os.pathsep.join((str(programs), str(BIN), os.environ["PATH"]))
+    # this cluster has no accounting: see there
+    without_accounting = ROOT / "workflow/slurm"
+    found = os.pathsep.join((str(programs), str(without_accounting), str(BIN), os.environ["PATH"]))
     return cluster.environment | {"PATH": found, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
