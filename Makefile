@@ -15,7 +15,7 @@ RUN := $(BIN)/snakemake --cores $(CORES)
 WITH_MIRROR := $(if $(MIRROR),mirror=$(MIRROR))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-fast test-crate test-remotes test-browser lint format hippocampus busi unlock lock bench measure clean
+.PHONY: help install demo test test-slow test-fast test-crate test-remotes test-slurm test-browser lint format hippocampus busi unlock lock bench measure clean
 
 help:  ## list every target
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -59,6 +59,11 @@ $(MOTO)/.installed: envs/moto.txt
 
 test-remotes: $(STAMP) $(MOTO)/.installed  ## DVC remotes over SSH and S3, on servers of its own (needs sshd)
 	SEGTRACE_MOTO=$(CURDIR)/$(MOTO)/bin/moto_server $(BIN)/python -m pytest -m remotes tests/remotes
+
+# slurmd needs root. Debian's packages stay installed; they start no daemon of their own that the tests would use.
+test-slurm: $(STAMP)  ## the chain on a Slurm of its own, which it starts and stops, with faults (needs root; 30 min)
+	@if ! command -v slurmctld >/dev/null && ! [ -x /usr/sbin/slurmctld ] && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge; fi
+	$(BIN)/python -m pytest -v -m slurm tests/slurm
 
 # Exact versions from the lock file; the browser is the system's.
 $(BROWSER)/.installed: tests/browser/package.json tests/browser/package-lock.json

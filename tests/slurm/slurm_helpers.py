@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from workflow_helpers import BIN, Project
+from workflow_helpers import BIN, ROOT, Project
 
 NODES = ("node1", "node2")
 DAEMONS = ("munged", "slurmctld", "slurmd")
@@ -208,7 +208,8 @@ def _configure(folder: Path) -> None:
             # the nodes have more cores and memory than the machine: requests are counted, not measured
             SlurmdParameters=config_overrides
             MpiDefault=none
-            ReturnToService=2
+            # a node that was set down stays down
+            ReturnToService=1
             JobRequeue=1
             KillWait=30
             MinJobAge=300
@@ -306,4 +307,15 @@ def environment(cluster: Cluster, watch: Path) -> Mapping[str, str]:
     watch.mkdir(exist_ok=True)
     (watch / "sitecustomize.py").write_text(WATCH)
     path = os.pathsep.join(filter(None, (str(watch), os.environ.get("PYTHONPATH", ""))))
-    return cluster.environment | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    # the plugin takes SLURM_CONF from its jobs, for a cluster's own lies where srun looks by itself
+    programs = watch / "bin"
+    programs.mkdir(exist_ok=True)
+    srun = programs / "srun"
+    srun.write_text(
+        f'#!/bin/sh\nSLURM_CONF={cluster.environment["SLURM_CONF"]} exec {shutil.which("srun")} "$@"\n'
+    )
+    srun.chmod(0o755)
+    # this cluster has no accounting: see there
+    without_accounting = ROOT / "workflow/slurm"
+    found = os.pathsep.join((str(programs), str(without_accounting), str(BIN), os.environ["PATH"]))
+    return cluster.environment | {"PATH": found, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}

@@ -34,6 +34,14 @@ def test_a_stage_calls_one_target_and_is_content_with_what_holds(quiet: list[tup
     assert ("segtrace", "explain", "results/made/summary.csv") in quiet
 
 
+def test_the_environment_names_the_profile(
+    quiet: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGTRACE_PROFILE", "slurm")
+    stage.run("score")
+    assert quiet[-1] == ("snakemake", "score_all", "--workflow-profile", "slurm", "--quiet", "host")
+
+
 @pytest.mark.parametrize(
     ("name", "file"),
     [

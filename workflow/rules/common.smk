@@ -316,3 +316,14 @@ def figures(kind):
 def growing(base):
     """A resource that grows with each attempt."""
     return lambda wildcards, attempt: base * attempt
+
+
+def retries(least):
+    """How often a failed job is tried again: `least`, or the profile's number where that is larger.
+
+    Only by the Snakemake that was started, not by the one that a cluster runs within each job: that one would
+    start a training again that was told of its time limit, in what little is left of it.
+    """
+    if not workflow.is_main_process:
+        return 0
+    return max(least, getattr(workflow.execution_settings, "retries", 0))

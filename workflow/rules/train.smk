@@ -19,7 +19,7 @@ rule train:
         "logs/train/{run}.log",
     benchmark:
         "logs/benchmark/train/{run}.tsv"
-    retries: max(2, getattr(workflow.execution_settings, "retries", 0))
+    retries: retries(2)
     conda:
         CONDA
     # The number of training threads, those of each device, is part of the run and the same whatever --cores is.

@@ -3,7 +3,7 @@
     python -m segtrace.trace.stage train
 
 The command line is constant, for it is part of ``dvc.lock``: cores, GPUs and cluster come from Snakemake's
-profile. DVC writes its lock only if this ends with 0: after the target is made, files that no configured
+profile, ``profiles/default`` or the one that the environment variable ``SEGTRACE_PROFILE`` names. DVC writes its lock only if this ends with 0: after the target is made, files that no configured
 job makes are put aside, and every link from the stage's files back to the raw data is checked.
 
 ``index`` runs whenever ``dvc repro`` does, because DVC sees sizes, inodes and modification times only. A file
@@ -32,6 +32,8 @@ STAGES = {
     "score": "score",
     "compare": "overview",
 }
+#: Names the profile that takes the place of ``profiles/default``; SNAKEMAKE_PROFILE's values would only stand beneath it.
+PROFILE = "SEGTRACE_PROFILE"
 LAST_SEEN = Path(".segtrace/dvc/states.json")
 
 
@@ -53,7 +55,9 @@ def run(stage: str) -> None:
     if not check.all_known_to_snakemake(jobs.configured(config)):
         # a clone, or the copy in which DVC runs a queued experiment: nothing is taken for what it may not be
         sync.remake(config)
-    tools.call("snakemake", f"{stage}_all", "--quiet", "host", show=True)
+    profile = os.environ.get(PROFILE)
+    chosen = ("--workflow-profile", profile) if profile else ()
+    tools.call("snakemake", f"{stage}_all", *chosen, "--quiet", "host", show=True)
     wanted = jobs.configured(config, until=STAGES[stage])
     raise_all(
         [str(problem) for problem in check.broken(wanted, config)],
