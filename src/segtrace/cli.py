@@ -71,6 +71,10 @@ MORE = {
         "segtrace.cost.command",
         "count parameters and multiply-accumulates of networks, measure latency and peak memory",
     ),
+    "plan": (
+        "segtrace.plan.command",
+        "estimate device hours, wall time, memory and disk of experiments before anything runs",
+    ),
     "published": (
         "segtrace.published.command",
         "show what papers printed: tables, how they were computed, and claims recomputed from them",

@@ -27,6 +27,8 @@ def readable(function, *arguments, **options):
 # holds what the command line gave.
 readable(upkeep.require_own_source)
 CONFIG = readable(load.main_config, dict(config))
+# Thousands of jobs ask for the same files: they are read once. A job's own process reads them anew.
+load.settle()
 SEEDS = ",".join(str(seed) for seed in CONFIG.seeds)
 ENVIRONMENT = f"environment:{digests.environment_digest()}"
 # By environment, not by params: where archives lie, and how trainings are watched, is no part of what is made.
