@@ -10,7 +10,7 @@ from segtrace import digests, layout, upkeep
 from segtrace.config import load, runs
 from segtrace.errors import SegtraceError
 from segtrace.report import figure_files
-from segtrace.trace import check, identity, jobs
+from segtrace.trace import check, failures, identity, jobs
 
 CONDA = "../../envs/segtrace.yaml"
 
@@ -288,6 +288,31 @@ def figures(kind):
         subcategory="{experiment}",
         labels={"kind": kind, "figure": "{figure}"},
     )
+
+
+# --- after failures ---------------------------------------------------------------------------------
+
+
+def make_what_can_be_made():
+    """After failures: tables and pages of the experiments that they stopped, from the methods that are whole.
+
+    They say what is missing and why, and never hold, so the next run makes them anew.
+    """
+    asked = {
+        job.wildcards.experiment
+        for job in workflow.dag.jobs
+        if job.rule.name == "report"
+    }
+    for name in readable(lambda: list(failures.stopped(CONFIG))):
+        if name not in asked:
+            continue
+        common = f"{name} --budget {CONFIG.budget} --seeds {SEEDS}"
+        log = f"logs/incomplete/{name}.log"
+        shell(
+            f"mkdir -p logs/incomplete; (segtrace compare --incomplete {common} && segtrace report {common}) > {log} 2>&1"
+            f" && echo 'segtrace: results/{name} and reports/{name}/index.html are made without what failed ({log})'"
+            f" || echo 'segtrace: the tables of {name} could not be made without what failed: {log}'"
+        )
 
 
 # --- resources --------------------------------------------------------------------------------------

@@ -74,7 +74,8 @@ def assumptions(found: Mapping[str, Any]) -> Iterator[str]:
     )
     yield (
         f"disk: archives and what is unpacked from them are {disk.UNPACKED:g} x the download; arrays are float32, "
-        f"{disk.OF_DOWNLOAD:g} x the download where images differ in size; label maps {disk.PACKED:g} bytes a voxel; DVC's cache is not in it"
+        f"{disk.OF_DOWNLOAD:g} x the download where images differ in size; label maps {disk.PACKED:g} bytes a voxel; "
+        "DVC's cache is not in it"
     )
     yield "wall time: trainings alone, the longest first; preparing, scoring and tables run beside them"
 
