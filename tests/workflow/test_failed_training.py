@@ -25,7 +25,7 @@ def test_a_failed_training_stops_no_other_and_its_cells_are_missing(fresh: Proje
     fresh.edit("config/training/bad.yaml", lambda value: value.update(learning_rate=1.0e30))
     fresh.edit("config/experiments/tiny.yaml", failing)
     fresh.edit("config/config.yaml", lambda value: value.update(experiments=["tiny", "flat"]))
-    output = fresh.snakemake(expect=1)
+    output = fresh.snakemake(expect=1, timeout=3000)
     assert "results/tiny and reports/tiny/index.html are made without what failed" in output
     page = (fresh.path / "reports/tiny/index.html").read_text()
     assert "dynunet_tiny_3d is missing: fold 0, seed 0: train failed: " in page
@@ -42,7 +42,7 @@ def test_a_failed_training_stops_no_other_and_its_cells_are_missing(fresh: Proje
     # What was made without it never counts as finished, not even where Snakemake's records are gone.
     assert {"compare", "report"} <= set(fresh.waiting())
     bad.write_text(good)
-    fresh.snakemake()
+    fresh.snakemake(timeout=3000)
     assert missing(fresh) == []
     assert "dynunet_tiny_3d" in (fresh.path / "results/tiny/summary.csv").read_text()
     assert "is missing: fold" not in (fresh.path / "reports/tiny/index.html").read_text()
