@@ -34,6 +34,10 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/targets.smk"
 
 
+onerror:
+    make_what_can_be_made()
+
+
 localrules:
     all,
     index_all,

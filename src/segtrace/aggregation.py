@@ -38,6 +38,8 @@ METRICS = (*OVERLAPS, *DISTANCES)
 FIRST = ("dice", "iou", "hd95_mm")
 FIRST_WITHOUT_SCALE = ("dice", "iou", "hd95_voxel")
 #: The reason of rows of a case that was never segmented, as the scores state it.
+#: In the ``missing`` table, instead of a case: the run is not there.
+ALL_CASES = "all cases"
 PREDICTION_MISSING = "prediction missing"
 
 #: How values are aggregated, in words, for tables' readers.

@@ -75,6 +75,10 @@ MORE = {
         "segtrace.merge.command",
         "write a trained LV-UNet in its form for deployment, and compare the two",
     ),
+    "plan": (
+        "segtrace.plan.command",
+        "estimate device hours, wall time, memory and disk of experiments before anything runs",
+    ),
     "published": (
         "segtrace.published.command",
         "show what papers printed: tables, how they were computed, and claims recomputed from them",

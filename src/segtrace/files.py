@@ -150,6 +150,12 @@ def joined(sums: Sequence[str]) -> str:
     return "".join(sums) if len(sums) < 2 else hashlib.sha256("\n".join(sums).encode()).hexdigest()
 
 
+def lock_of(folder: Path) -> Path:
+    """The file of a folder's lock."""
+    name = str(folder).strip("/").replace("/", "~")
+    return Path(".segtrace/locks") / f"{name}.lock"
+
+
 @contextmanager
 def hold(folder: Path, *, what: str) -> Iterator[None]:
     """Hold the folder's lock while the block runs; wait, saying so once, while another process holds it.
@@ -158,8 +164,7 @@ def hold(folder: Path, *, what: str) -> Iterator[None]:
     the kernel when the holder ends, so a killed job leaves nothing to clean up and an orphaned job
     that is still running is never doubled.
     """
-    name = str(folder).strip("/").replace("/", "~")
-    path = Path(".segtrace/locks") / f"{name}.lock"
+    path = lock_of(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as handle:
         try:

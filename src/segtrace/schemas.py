@@ -447,7 +447,8 @@ SCHEMAS["missing"] = pa.DataFrameSchema(
         "method": _text(_NAME),
         "fold": _whole(),
         "seed": _whole(),
-        "case": _text(_NAME),
+        # 'all cases': the run is not there, and its method in no other table of the experiment
+        "case": _text(pa.Check.str_matches(r"^([A-Za-z0-9][A-Za-z0-9._-]*|all cases)$")),
         "what": _text(),
     },
     strict=True,

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from segtrace import checkpoint, layout, tables
+from segtrace import benchmark, checkpoint, layout, tables
 from segtrace.cli import main
 from segtrace.report import cost
 
@@ -13,7 +13,7 @@ HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load
 
 
 def measure(run: layout.RunName, line: str) -> None:
-    path = cost.benchmark(run)
+    path = benchmark.path("train", run)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(HEADER + line)
 
@@ -27,7 +27,7 @@ def test_measurements_are_converted_to_minutes_gigabytes_and_cores(make_project)
     project = make_project()
     run = project.run_name("alpha")
     measure(run, "90.0\t0:01:30\t1000.0\t1\t1\t1\t0\t0\t175.0\t3\n")
-    found = cost.measured(cost.benchmark(run))
+    found = benchmark.measured(benchmark.path("train", run))
     assert found == pytest.approx({"minutes": 1.5, "memory_gb": 1.048576, "cores_used": 1.75})
 
 
@@ -37,14 +37,14 @@ def test_measurements_are_converted_to_minutes_gigabytes_and_cores(make_project)
 def test_what_snakemake_could_not_measure_is_unknown(make_project, line: str) -> None:
     run = make_project().run_name("alpha")
     measure(run, line)
-    found = cost.measured(cost.benchmark(run))
+    found = benchmark.measured(benchmark.path("train", run))
     assert math.isnan(found["memory_gb"])
     assert math.isnan(found["cores_used"])
     assert math.isnan(found["minutes"]) != line.startswith("12")
 
 
 def test_without_a_benchmark_nothing_is_known(make_project) -> None:
-    found = cost.measured(cost.benchmark(make_project().run_name("alpha")))
+    found = benchmark.measured(benchmark.path("train", make_project().run_name("alpha")))
     assert all(math.isnan(value) for value in found.values())
 
 

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from segtrace import cli
+from segtrace import cli, files, layout
 from segtrace.config import load
-from segtrace.trace import record
+from segtrace.trace import failures, jobs, record
 from segtrace.trace.jobs import Job
 from segtrace.trace.status import STATES, status
 
+#: How many trainings, predictions and scorings the project has.
+RUNS = (("train", 4), ("predict", 4), ("score", 4))
 RUN = "phantom3d/iso2/random/unet3d_tiny/smoke/fold-0_seed-0"
 
 
@@ -44,6 +46,7 @@ def test_everything_there_and_holding_is_status_0(complete: Path, capsys: pytest
         ["overview", "3", "0", "0"],
         ["report", "1", "0", "0"],
         ["all", "50", "0", "0"],
+        *(f"{phase}: {count} done, 0 running, 0 failed, 0 remaining".split() for phase, count in RUNS),
     ]
 
 
@@ -101,3 +104,32 @@ def test_what_is_asked_for_can_be_given(complete: Path, capsys: pytest.CaptureFi
     }
     assert cli.main(["status", "--experiments", "mde"]) == 1
     assert "did you mean 'made'" in capsys.readouterr().err
+
+
+def test_a_failed_training_is_told_with_its_reason_a_held_one_runs_and_one_without_a_trace_remains(
+    complete: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = layout.run(RUN)
+    (folder / "run.json").unlink()
+    train = jobs.train(RUN)
+    assert failures.state(train).state == "remaining"
+    files.write_text(failures.log(train), "epoch 1\nsegtrace train: loss is nan\n  at step 3\n")
+    assert failures.state(train) == failures.State(train, "failed", "loss is nan at step 3")
+    files.write_json(folder / "resume/attempt.json", {"identity": "x", "failed": "out of memory"})
+    assert failures.state(train).reason == "out of memory"
+    with files.hold(folder, what="test"):
+        assert failures.state(train).state == "running"
+    assert cli.main(["status"]) == 1
+    told = capsys.readouterr().out
+    assert "train: 3 done, 0 running, 1 failed, 0 remaining" in told
+    assert f"failed: train {RUN}: out of memory" in told
+
+
+def test_a_job_that_left_no_message_is_told_by_its_last_line(complete: Path) -> None:
+    scored = next(job for job in jobs.configured(load.main_config()) if job.phase == "score")
+    jobs.outputs(scored)[0].unlink()
+    files.write_text(failures.log(scored), "Killed\n")
+    assert (
+        failures.state(scored).reason
+        == f"ended without a message ({failures.log(scored)}); its last line: Killed"
+    )

@@ -10,7 +10,7 @@ from segtrace import digests, gpus, layout, upkeep
 from segtrace.config import load, runs
 from segtrace.errors import SegtraceError
 from segtrace.report import figure_files
-from segtrace.trace import check, identity, jobs
+from segtrace.trace import check, failures, identity, jobs
 
 CONDA = "../../envs/segtrace.yaml"
 
@@ -27,6 +27,8 @@ def readable(function, *arguments, **options):
 # holds what the command line gave.
 readable(upkeep.require_own_source)
 CONFIG = readable(load.main_config, dict(config))
+# Thousands of jobs ask for the same files: they are read once. A job's own process reads them anew.
+load.settle()
 SEEDS = ",".join(str(seed) for seed in CONFIG.seeds)
 ENVIRONMENT = f"environment:{digests.environment_digest()}"
 # By environment, not by params: where archives lie, and how trainings are watched, is no part of what is made.
@@ -308,6 +310,31 @@ def figures(kind):
         subcategory="{experiment}",
         labels={"kind": kind, "figure": "{figure}"},
     )
+
+
+# --- after failures ---------------------------------------------------------------------------------
+
+
+def make_what_can_be_made():
+    """After failures: tables and pages of the experiments that they stopped, from the methods that are whole.
+
+    They say what is missing and why, and never hold, so the next run makes them anew.
+    """
+    asked = {
+        job.wildcards.experiment
+        for job in workflow.dag.jobs
+        if job.rule.name == "report"
+    }
+    for name in readable(lambda: list(failures.stopped(CONFIG))):
+        if name not in asked:
+            continue
+        common = f"{name} --budget {CONFIG.budget} --seeds {SEEDS}"
+        log = f"logs/incomplete/{name}.log"
+        shell(
+            f"mkdir -p logs/incomplete; (segtrace compare --incomplete {common} && segtrace report {common}) > {log} 2>&1"
+            f" && echo 'segtrace: results/{name} and reports/{name}/index.html are made without what failed ({log})'"
+            f" || echo 'segtrace: the tables of {name} could not be made without what failed: {log}'"
+        )
 
 
 # --- resources --------------------------------------------------------------------------------------

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_experiment(parser, optional="without one, the tables of all configured experiments are joined")
+    parser.add_argument(
+        "--incomplete",
+        action="store_true",
+        help="leave out methods of which a run is not there, and say why; the tables never count as finished",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -22,25 +27,31 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.experiment is None:
         _join(load.main_config(asked | {"experiments": arguments.experiments}))
     else:
-        _compare(arguments.experiment, load.main_config(asked))
+        _compare(arguments.experiment, load.main_config(asked), incomplete=arguments.incomplete)
 
 
-def _compare(name: str, config: "Config") -> None:
+def _compare(name: str, config: "Config", *, incomplete: bool) -> None:
     from segtrace import files, layout, tables
     from segtrace.compare import results
     from segtrace.compare.tables import counted
-    from segtrace.trace import record
+    from segtrace.trace import failures, record
     from segtrace.trace.jobs import Job
 
     folder, job = layout.results(name), Job("compare", name)
     with files.hold(folder, what="compare"):
         begun = record.begin(job, config)
-        given = results.read(name, config)
+        lost = failures.told(name, config) if incomplete else {}
+        given = results.read(name, config, lost=lost)
         made = results.made(given)
         files.write_json(folder / "metrics.json", results.metrics(given))
         for table, rows in made.items():
             tables.write(table, rows, folder / f"{table}.csv")
-        record.write(job, begun)
+        if lost:
+            record.write_incomplete(job, begun, {str(run): reason for run, reason in lost.items()})
+        else:
+            record.write(job, begun)
+    for run, reason in lost.items():
+        print(f"{name}: {run.method} is left out: fold {run.fold}, seed {run.seed}: {reason}", flush=True)
     cases, split = given.scores["case"].nunique(), given.split
     print(f"{folder / 'summary.csv'}: {len(given.runs)} runs, {cases} cases", flush=True)
     print(counted(given.cells, made["missing"]), flush=True)

@@ -1,7 +1,7 @@
 """An experiment's scores, read once, and every table that is made of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,6 +33,8 @@ class Scored:
     cells: Mapping[Cell, Sequence[CaseValue]]
     classes: Mapping[str, str]
     """Case → subgroup; empty where the data set has none."""
+    lost: Mapping[layout.RunName, str] = field(default_factory=dict)
+    """Runs that are not there → why; their methods are in no table but ``missing``."""
 
     @property
     def labels(self) -> dict[int, str]:
@@ -45,14 +47,22 @@ class Scored:
         return {0: tables.MEAN_NAME, **self.labels}
 
 
-def read(name: str, config: Config) -> Scored:
+def read(name: str, config: Config, *, lost: Mapping[layout.RunName, str] | None = None) -> Scored:
     """The scores of all runs of the experiment ``name``.
+
+    ``lost`` are runs that are not there, with the reason: their methods are left out whole, for a mean over fewer
+    folds or seeds than the others' would not be comparable.
 
     Raises :class:`SegtraceError` where scores are missing, or are not those of the split's cases.
     """
+    lost = dict(lost or {})
+    without = {run.method for run in lost}
     experiment = load.experiment(name)
+    if without:
+        experiment = experiment.without(without)
     data = load.dataset(experiment.dataset)
-    wanted = runs.runs_of(name, budget=config.budget, seeds=config.seeds)
+    every = runs.runs_of(name, budget=config.budget, seeds=config.seeds)
+    wanted = [run for run in every if run.method not in without]
     labels = list(data.scored)
     scores = tables.read_scores(wanted, variant=runs.variant_of(experiment), labels=labels)
     gate = layout.split_gate(experiment.dataset, experiment.protocol)
@@ -73,6 +83,7 @@ def read(name: str, config: Config) -> Scored:
         values=values,
         cells=aggregation.cells_of(values),
         classes=subgroups.classes(experiment.dataset),
+        lost=lost,
     )
 
 
@@ -89,7 +100,10 @@ def made(given: Scored) -> dict[str, Any]:
         "ranks": ranking.rows(cells, methods=methods, labels=names),
         "intervals": bounds,
         "tests": paired.rows(cells, methods=methods, labels=names),
-        "missing": aggregation.missing_cases(given.records, methods=methods, labels=list(given.labels)),
+        "missing": [
+            *aggregation.missing_cases(given.records, methods=methods, labels=list(given.labels)),
+            *tables.lost_rows(given.lost),
+        ],
         "subgroups": of_subgroups.rows(cells, given.classes, labels=names),
         "robustness": _robustness(given),
         "summary": summary,

@@ -13,6 +13,7 @@ import pandas as pd
 
 from segtrace import files, layout, tables
 from segtrace.aggregation import (
+    ALL_CASES,
     CaseValue,
     Cell,
     best_constants,
@@ -159,6 +160,14 @@ def summarise(
             "input": recipe[1],
         }
         for (method, label, metric), values in cells.items()
+    ]
+
+
+def lost_rows(lost: Mapping[layout.RunName, str]) -> list[dict[str, Any]]:
+    """Rows of the ``missing`` table: runs that are not there, with the reason."""
+    return [
+        {"method": run.method, "fold": run.fold, "seed": run.seed, "case": ALL_CASES, "what": reason}
+        for run, reason in lost.items()
     ]
 
 

@@ -1,10 +1,10 @@
 """Reading configuration files, with errors that name the file, the key and the nearest known key."""
 
 import math
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, wraps
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ParamSpec, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -24,6 +24,35 @@ KINDS: dict[str, type[models.Model]] = {
     "mappings": models.Mapping,
 }
 M = TypeVar("M", bound=models.Model)
+P = ParamSpec("P")
+R = TypeVar("R")
+_settled = False
+
+
+def settle() -> None:
+    """Take the configuration as it is now until this process ends: no file is read, or looked at, twice.
+
+    For a process that asks the same of it for thousands of jobs, as Snakemake does; each job's own process reads
+    what there is when it starts.
+    """
+    global _settled
+    _settled = True
+
+
+def once(function: Callable[P, R]) -> Callable[P, R]:
+    """``function`` of the configuration, computed once for equal arguments after :func:`settle`, and each time before."""
+    kept: dict[Any, R] = {}
+
+    @wraps(function)
+    def wrapper(*arguments: P.args, **options: P.kwargs) -> R:
+        if not _settled:
+            return function(*arguments, **options)
+        key = (arguments, tuple(sorted(options.items())))
+        if key not in kept:
+            kept[key] = function(*arguments, **options)
+        return kept[key]
+
+    return wrapper
 
 
 class _Loader(yaml.SafeLoader):
@@ -121,6 +150,7 @@ def validate(model: type[M], value: dict[str, Any], *, where: str) -> M:
         raise
 
 
+@once
 def names(kind: str) -> list[str]:
     """Names of all files of a kind: ``datasets``, ``methods``, ``training``, ``budgets``, ``experiments``."""
     if not ROOT.is_dir():
@@ -128,6 +158,7 @@ def names(kind: str) -> list[str]:
     return sorted(path.stem for path in (ROOT / kind).glob("*.yaml"))
 
 
+@once
 def load(kind: str, name: str) -> Any:
     """The configuration file ``config/KIND/NAME.yaml``; an unknown name is an error that names the nearest."""
     path = ROOT / kind / f"{check_safe_name(name, what=f'{kind}: the name')}.yaml"
@@ -153,6 +184,7 @@ def method(name: str) -> models.Method:
     return load("methods", name)
 
 
+@once
 def experiment(name: str) -> models.Experiment:
     """The experiment ``name``: its file's, or the default one of the data set of that name."""
     files = ROOT / "experiments" / f"{name}.yaml", ROOT / "datasets" / f"{name}.yaml"
@@ -179,6 +211,7 @@ def _check_published_labels(given: models.Experiment, *, where: str) -> None:
     )
 
 
+@once
 def experiments() -> list[str]:
     """All experiments there are: those of files, and the default one of each data set whose name no file has."""
     return sorted({*names("experiments"), *names("datasets")})

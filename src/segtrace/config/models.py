@@ -1,5 +1,6 @@
 """The configuration's types. Each file under ``config/`` is one of these; unknown keys are refused."""
 
+from collections.abc import Container
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -96,6 +97,23 @@ class Experiment(Model):
     def training_of(self, method: str) -> str:
         """The name of a method's training recipe."""
         return self.trainings.get(method, self.training)
+
+    def without(self, methods: Container[str]) -> "Experiment":
+        """The experiment of the other methods alone; published rows of these stand without a recomputed value."""
+        published = self.published
+        if published is not None:
+            rows = [
+                row.model_copy(update={"method": None}) if row.method in methods else row
+                for row in published.rows
+            ]
+            macs = {name: sizes for name, sizes in published.counts_macs.items() if name not in methods}
+            published = published.model_copy(update={"rows": rows, "counts_macs": macs})
+        changes = {
+            "methods": [name for name in self.methods if name not in methods],
+            "trainings": {name: recipe for name, recipe in self.trainings.items() if name not in methods},
+            "published": published,
+        }
+        return self.model_copy(update=changes)
 
     @property
     def recipes(self) -> list[str]:

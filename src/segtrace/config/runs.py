@@ -61,11 +61,7 @@ def corrupted_variants(experiment: models.Experiment) -> list[layout.Variant]:
 
 def training_of(run: layout.RunName) -> str:
     """The training recipe of a run: that of the experiments that name the run; they must agree."""
-    found: dict[str, list[str]] = {}
-    for name in load.names("experiments"):
-        experiment = load.experiment(name)
-        if _names(experiment, run):
-            found.setdefault(experiment.training_of(run.method), []).append(name)
+    found = _trainings().get((run.dataset, run.recipe, run.protocol, run.method), {})
     if not found and run.dataset in load.experiments() and _names(load.experiment(run.dataset), run):
         return load.experiment(run.dataset).training  # the data set's default experiment
     if not found:
@@ -82,6 +78,18 @@ def training_of(run: layout.RunName) -> str:
     return next(iter(found))
 
 
+@load.once
+def _trainings() -> dict[tuple[str, str, str, str], dict[str, list[str]]]:
+    """(data set, recipe, protocol, method) → training recipe → experiments that name both."""
+    found: dict[tuple[str, str, str, str], dict[str, list[str]]] = {}
+    for name in load.names("experiments"):
+        experiment = load.experiment(name)
+        for method in experiment.methods:
+            key = (experiment.dataset, experiment.recipe, experiment.protocol, method)
+            found.setdefault(key, {}).setdefault(experiment.training_of(method), []).append(name)
+    return found
+
+
 def _names(experiment: models.Experiment, run: layout.RunName) -> bool:
     asked = (experiment.dataset, experiment.recipe, experiment.protocol)
     return asked == (run.dataset, run.recipe, run.protocol) and run.method in experiment.methods
@@ -96,6 +104,7 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+@load.once
 def training_under(training: str, budget: str) -> models.Training:
     """A training recipe with a budget's changes."""
     recipe: models.Training = load.load("training", training)

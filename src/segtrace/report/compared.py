@@ -304,6 +304,7 @@ def missing(results: Results) -> list[str]:
     return [
         f"{row['method']}, fold {row['fold']}, seed {row['seed']}: {row['case']} ({row['what']})"
         for row in results.more.get("missing", [])
+        if row["case"] != aggregation.ALL_CASES
     ]
 
 

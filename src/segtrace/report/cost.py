@@ -6,13 +6,11 @@ from the files that Snakemake writes beside a training (``logs/benchmark/train/R
 so ``cost.csv`` lies beside the page and not among the tables that are compared.
 """
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
-from segtrace import aggregation, convergence, layout, parameters, tables
+from segtrace import aggregation, benchmark, convergence, layout, parameters, tables
 from segtrace.cost import operations
 from segtrace.errors import SegtraceError
 from segtrace.files import read_json
@@ -39,7 +37,7 @@ def rows(subject: Subject) -> list[dict[str, Any]]:
             operated[run.method] = multiply_accumulates(resolved)
         macs, size = operated.get(run.method, (math.nan, ""))
         machine = resolved.get("machine") or {}
-        taken = measured(benchmark(run))
+        taken = benchmark.measured(benchmark.path("train", run))
         made.append(
             {
                 "method": run.method,
@@ -75,28 +73,6 @@ def multiply_accumulates(resolved: Mapping[str, Any]) -> tuple[float, str]:
         return math.nan, ""
 
 
-def benchmark(run: layout.RunName) -> Path:
-    """Where Snakemake writes what a run's training took."""
-    return Path("logs/benchmark/train") / f"{run}.tsv"
-
-
-def measured(path: Path) -> dict[str, float]:
-    """Minutes, peak resident memory (GB of 10⁹ bytes) and mean load of a benchmark file; NaN where unknown.
-
-    Snakemake counts memory in MiB and load in per cent of one core. Of a repeated benchmark the mean is taken.
-    """
-    found: dict[str, list[float]] = {"s": [], "max_rss": [], "mean_load": []}
-    if path.is_file():
-        with path.open(encoding="utf-8", newline="") as handle:
-            for line in csv.DictReader(handle, delimiter="\t"):
-                for key, values in found.items():
-                    value = _number(line.get(key))
-                    if value is not None:
-                        values.append(value)
-    seconds, rss, load = (aggregation.mean(found[key]) if found[key] else math.nan for key in found)
-    return {"minutes": seconds / 60, "memory_gb": rss * 2**20 / 1e9, "cores_used": load / 100}
-
-
 def seconds_to_95(run: layout.RunName, minutes: float) -> float:
     """Seconds until a training of so many ``minutes`` reached 95 % of its final validation Dice; NaN where unknown.
 
@@ -109,15 +85,6 @@ def seconds_to_95(run: layout.RunName, minutes: float) -> float:
         cast("list[dict[str, Any]]", tables.read("history", path).to_dict("records"))
     )
     return math.nan if found.epoch is None else 60 * minutes * found.epoch / found.epochs
-
-
-def _number(text: str | None) -> float | None:
-    """A number of a benchmark file, which has NA or '-' where nothing was measured."""
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def by_method(

@@ -113,6 +113,20 @@ def read(subject: Subject) -> Results:
     )
 
 
+def absent(name: str) -> dict[str, str]:
+    """Methods that the tables of an experiment were made without → why, from its ``missing`` table."""
+    path = layout.results(name) / "missing.csv"
+    if not path.is_file():
+        return {}
+    found: dict[str, list[str]] = {}
+    for row in tables.read("missing", path).to_dict("records"):
+        if row["case"] == aggregation.ALL_CASES:
+            found.setdefault(row["method"], []).append(
+                f"fold {row['fold']}, seed {row['seed']}: {row['what']}"
+            )
+    return {method: "; ".join(reasons) for method, reasons in found.items()}
+
+
 def number(value: float | None, decimals: int) -> str:
     """A number for reading; an unknown one is a dash."""
     return "–" if value is None or value != value else f"{value:.{decimals}f}"
@@ -170,6 +184,7 @@ def _table(
         rows.append(
             {"method": method, "title": configured.title, "anchor": of_method(method), "cells": cells}
         )
+    rows += [_absent_row(method, reason, shown) for method, reason in subject.absent.items()]
     headings: list[dict[str, str]] = [
         {"metric": m, "name": heading(subject, m), "arrow": HEADINGS[m][1]} for m in shown
     ]
@@ -181,6 +196,17 @@ def _table(
         "headings": headings,
         "rows": rows,
         "constant": footer,
+    }
+
+
+def _absent_row(method: str, reason: str, shown: list[str]) -> dict[str, Any]:
+    """The row of a method of which a run is not there: no number, and why."""
+    cell = {"mean": "missing", "sd": "", "interval": "", "row": "", "words": [], "order": "", "counts": []}
+    return {
+        "method": method,
+        "title": reason,
+        "anchor": "",
+        "cells": [{**cell, "metric": metric, "title": reason} for metric in shown],
     }
 
 

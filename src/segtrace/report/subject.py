@@ -1,7 +1,7 @@
 """What a page is about: an experiment with all the configuration that its readers need."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from segtrace import layout
 from segtrace.config import models
@@ -22,6 +22,8 @@ class Subject:
     seeds: tuple[int, ...]
     runs: tuple[layout.RunName, ...]
     variant: layout.Variant
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """Methods of the experiment of which a run is not there → why. They are in none of the other fields."""
 
     @property
     def labels(self) -> dict[int, str]:

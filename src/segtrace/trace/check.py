@@ -184,7 +184,7 @@ def unknown_to_snakemake(wanted: Iterable[Job], config: models.Config) -> list[P
     """
     found = []
     for job in wanted:
-        if not all_known_to_snakemake([job]):
+        if not all_known_to_snakemake([job]) and not record.is_incomplete(job):
             found += problems(job, config)
     return found
 

@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segtrace import digests
+from segtrace import digests, upkeep
 from segtrace.config import load, models
 from segtrace.errors import SegtraceError
 from segtrace.files import read_json, write_json
 from segtrace.trace import jobs
 from segtrace.trace.identity import identity
 from segtrace.trace.jobs import Job
+
+#: The key of a record's configuration that names the methods that outputs were made without.
+LEFT_OUT = "left_out"
 
 
 def begin(job: Job, config: models.Config | None = None) -> dict[str, Any]:
@@ -59,6 +62,29 @@ def write(
             },
         )
     seen.save()
+
+
+def write_incomplete(
+    job: Job,
+    made: Mapping[str, Any],
+    without: Mapping[str, str],
+    *,
+    unlisted: Mapping[Path, str] | None = None,
+) -> None:
+    """Write the record of outputs that were made without some methods, each with its reason: they never hold.
+
+    The outputs are dated back, so that Snakemake makes them anew as soon as it can, even where it knows nothing of them.
+    """
+    configuration = {**made["configuration"], LEFT_OUT: dict(without)}
+    write(job, {**made, "configuration": configuration}, unlisted=unlisted)
+    for output in jobs.outputs(job):
+        upkeep.date_back(output)
+
+
+def is_incomplete(job: Job) -> bool:
+    """Whether a job's outputs were made without some methods."""
+    found = read(jobs.outputs(job)[0])
+    return found is not None and LEFT_OUT in found["configuration"]
 
 
 def read(output: Path) -> dict[str, Any] | None:

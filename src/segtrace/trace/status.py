@@ -1,4 +1,4 @@
-"""``segtrace status``: of every configured output, whether it still holds."""
+"""``segtrace status``: of every configured output, whether it still holds; of every training, where it stands."""
 
 import argparse
 import json
@@ -10,6 +10,7 @@ from segtrace.options import add_asked, asked
 if TYPE_CHECKING:
     from segtrace.config.models import Config
     from segtrace.trace.check import Problem
+    from segtrace.trace.failures import State
     from segtrace.trace.jobs import Job
 
 #: Problems printed unless all are asked for.
@@ -47,13 +48,15 @@ def run(arguments: argparse.Namespace) -> None:
 
 def status(config: "Config") -> dict[str, Any]:
     """``phases`` (phase → how many outputs ``hold``, ``do not hold``, are ``missing``), ``problems`` and
-    ``holds``, of all jobs that the configuration asks for.
+    ``holds``, of all jobs that the configuration asks for; and ``runs``: phase → how many trainings, predictions and
+    scorings are ``done``, ``running``, ``failed`` and ``remaining``, with the ``failures`` and their reasons.
     """
-    from segtrace.trace import check, jobs
+    from segtrace.trace import check, failures, jobs
 
     phases: dict[str, dict[str, int]] = {}
     problems: list[Problem] = []
-    for job in jobs.configured(config):
+    wanted = jobs.configured(config)
+    for job in wanted:
         found = check.problems(job, config)
         problems += found
         counts = Counter(_states(job, found))
@@ -66,6 +69,27 @@ def status(config: "Config") -> dict[str, Any]:
             {"job": str(p.job), "what": p.what, "recorded": p.recorded, "now": p.now} for p in problems
         ],
         "holds": not problems,
+        "runs": _runs([failures.state(job) for job in wanted if job.phase in ("train", "predict", "score")]),
+    }
+
+
+def _runs(found: "list[State]") -> dict[str, Any]:
+    """How many jobs of runs stand where, by phase, and each that failed with its reason."""
+    from segtrace.trace import failures
+
+    phases = dict.fromkeys(one.job.phase for one in found)
+    counts = {
+        phase: {
+            state: sum(one.job.phase == phase and one.state == state for one in found)
+            for state in failures.STATES
+        }
+        for phase in phases
+    }
+    failed = [{"job": str(one.job), "reason": one.reason} for one in found if one.state == "failed"]
+    return {
+        "counts": counts,
+        "failures": failed,
+        "running": [str(o.job) for o in found if o.state == "running"],
     }
 
 
@@ -97,6 +121,12 @@ def _print(found: dict[str, Any], *, shown: int | None) -> None:
         cells = [row[0].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         print("  ".join(cells))
+    for phase, counts in found["runs"]["counts"].items():
+        print(f"{phase}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
+    for job in found["runs"]["running"]:
+        print(f"running: {job}")
+    for failure in found["runs"]["failures"]:
+        print(f"failed: {failure['job']}: {failure['reason']}")
     listed = [f"{problem['job']}: {told(problem)}" for problem in found["problems"]]
     for line in listed[:shown]:
         print(line)

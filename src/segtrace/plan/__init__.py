@@ -1,0 +1,1 @@
+"""What experiments will cost before anything runs: device hours, wall time, memory and disk."""

@@ -1,0 +1,126 @@
+"""Trainings that were measured: those of this folder, and those of the table that comes with the project."""
+
+import csv
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from segtrace import benchmark, layout
+from segtrace.errors import SegtraceError
+from segtrace.files import atomic, read_json
+from segtrace.plan.work import Counter, Work, of_run
+
+#: Measured trainings of other machines, which ``segtrace plan --record`` writes.
+TABLE = Path("benchmarks/trainings.csv")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One measured training."""
+
+    run: str
+    network: str
+    device: str
+    """``cpu`` or ``gpu``."""
+    processor: str
+    threads: int
+    gmac: float
+    seconds: float
+    memory_gb: float
+
+    @property
+    def rate(self) -> float:
+        """10⁹ multiply-accumulates a second, all that a training does besides included."""
+        return self.gmac / self.seconds
+
+
+def of_project(counter: Counter) -> list[Recorded]:
+    """The trainings of this folder of which Snakemake's measurement and ``run.json`` are there.
+
+    A run that the configuration no longer has is left out, and so is one of which nothing was measured.
+    """
+    found = []
+    for file in sorted((benchmark.FOLDER / "train").rglob("*.tsv")):
+        name = str(file.relative_to(benchmark.FOLDER / "train").with_suffix(""))
+        path = layout.run(name) / "run.json"
+        taken = benchmark.measured(file)
+        if not path.is_file() or not taken["minutes"] > 0:
+            continue
+        try:
+            made = read_json(path)
+            work = of_run(layout.parse_run(name), threads=made["threads"], counter=counter, variants=0)
+        except (SegtraceError, KeyError):
+            continue
+        machine = made.get("machine") or {}
+        found.append(
+            Recorded(
+                run=name,
+                network=work.network,
+                device="gpu" if machine.get("device") == "cuda" else "cpu",
+                processor=str(machine.get("processor", "")),
+                threads=int(made["threads"]),
+                gmac=work.gmac,
+                seconds=60 * taken["minutes"],
+                memory_gb=taken["memory_gb"],
+            )
+        )
+    return [one for one in found if math.isfinite(one.gmac)]
+
+
+def of_table(path: Path = TABLE) -> list[Recorded]:
+    """The trainings of a table that ``segtrace plan --record`` wrote; none where there is no such file."""
+    if not path.is_file():
+        return []
+    kinds = {field.name: field.type for field in fields(Recorded)}
+    with path.open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    try:
+        return [
+            Recorded(**{name: kind(row[name]) for name, kind in kinds.items()})  # type: ignore[operator]
+            for row in rows
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise SegtraceError(
+            f"{path}: not what 'segtrace plan --record' writes ({error!r}); delete it"
+        ) from None
+
+
+def write(found: Iterable[Recorded], path: Path) -> None:
+    """Write a table of measured trainings, sorted by run."""
+    with atomic(path) as handle:
+        writer = csv.DictWriter(handle, [field.name for field in fields(Recorded)], lineterminator="\n")
+        writer.writeheader()
+        for one in sorted(found, key=lambda one: one.run):
+            numbers = {key: f"{getattr(one, key):.6g}" for key in ("gmac", "seconds", "memory_gb")}
+            writer.writerow(asdict(one) | numbers)
+
+
+def same(work: Work, known: Sequence[Recorded], *, device: str) -> list[Recorded]:
+    """Measurements of this very training but for fold and seed, on that kind of device."""
+    return [one for one in known if one.device == device and _stem(one.run) == _stem(str(work.run))]
+
+
+def nearest(work: Work, known: Sequence[Recorded], *, device: str) -> tuple[str, list[Recorded]]:
+    """In what the nearest measurements agree with a run, and these: none where nothing was measured on such a device."""
+    of_device = [one for one in known if one.device == device]
+    parts = layout.parse_run
+    tests = {
+        "method and data set": lambda one: (
+            (parts(one.run).method, parts(one.run).dataset) == (work.run.method, work.run.dataset)
+        ),
+        "method": lambda one: parts(one.run).method == work.run.method,
+        "network": lambda one: one.network == work.network,
+        "data set": lambda one: parts(one.run).dataset == work.run.dataset,
+        "device": lambda one: True,
+    }
+    for words, agrees in tests.items():
+        found = [one for one in of_device if agrees(one)]
+        if found:
+            return words, found
+    return "", []
+
+
+def _stem(run: str) -> str:
+    return re.sub(r"/fold-\d+_seed-\d+$", "", run)

@@ -1,0 +1,182 @@
+"""``segtrace plan``: work of a run, what is measured and what estimated, disk, memory and warnings."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+import toy_config
+from segtrace import benchmark, cli, files, layout
+from segtrace.config import load, models, runs
+from segtrace.plan import disk, estimate, recorded
+from segtrace.plan.recorded import Recorded
+from segtrace.plan.work import PASSES, Counter, Work, divided, of_run
+
+RUN = layout.parse_run("toy/plain/random/unet/smoke/fold-0_seed-0")
+
+
+def edit(file: str, **changes: Any) -> None:
+    path = Path("config") / f"{file}.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configured data set of 100 images of 32 x 32, of which nothing is there."""
+    monkeypatch.chdir(tmp_path)
+    # a plan reads the configuration once: the next test's is another
+    monkeypatch.setattr(load, "_settled", False)
+    monkeypatch.setattr(load, "settle", lambda: None)
+    toy_config.write(dimensions=2, network={"name": "unet", "options": {"widths": [2, 2, 2, 2, 2]}})
+    edit("datasets/toy", recipes={"plain": {"size": [32, 32]}}, published_cases=100, download_mb=1000)
+    edit("training/toy", epochs=4, validate_every=2)
+    return tmp_path
+
+
+def work(**changes: Any) -> Work:
+    given = {
+        "run": RUN,
+        "network": "unet",
+        "framework": "",
+        "precision": "fp32",
+        "gmac": 100.0,
+        "parameters": 10,
+        "memory_gb": 1.0,
+        "test_cases": 5,
+        "minutes_named": math.nan,
+    }
+    return Work(**given | changes)
+
+
+def known(run: str = str(RUN), **changes: Any) -> Recorded:
+    given = {"run": run, "network": "unet", "device": "cpu", "processor": "x", "threads": 2}
+    return Recorded(**given | {"gmac": 50.0, "seconds": 10.0, "memory_gb": 2.0} | changes)
+
+
+def plan(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
+    assert cli.main(["plan", "toy", "--json", *options]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_work_of_a_run_is_that_of_its_samples_and_windows(toy: Path) -> None:
+    counter = Counter()
+    found = of_run(RUN, threads=1, counter=counter, variants=3)
+    resolved = runs.resolve(RUN, threads=1)
+    one = counter.counted(json.loads(json.dumps(resolved["network"])), (32, 32))
+    assert one.macs > 0
+    # of 100 cases 50 test and 5 validate; four epochs, two validations, three ways to predict
+    assert found.gmac == pytest.approx(one.macs * (PASSES * 45 * 4 + 5 * 2 + 50 * 3) / 1e9)
+    assert found.memory_gb > one.features_gb > 0
+
+
+def test_counts_of_networks_are_kept(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Counter()
+    before = of_run(RUN, threads=1, counter=first, variants=1)
+    first.save()
+    monkeypatch.setattr("segtrace.plan.work._count", lambda *_: pytest.fail("counted again"))
+    assert of_run(RUN, threads=1, counter=Counter(), variants=1) == before
+
+
+@given(st.integers(0, 5000), st.floats(0.01, 0.99), st.floats(0, 0.9))
+def test_a_divided_data_set_has_no_more_cases_than_there_are(cases: int, test: float, val: float) -> None:
+    protocol = models.Protocol(kind="grouped_random", test_fraction=test, validation_fraction=val)
+    found = divided(protocol, cases)
+    assert sum(found.values()) == cases
+    assert min(found.values()) >= 0
+
+
+@given(st.lists(st.floats(0, 1e5), max_size=30), st.integers(1, 8))
+def test_wall_time_lies_between_its_bounds(seconds: list[float], devices: int) -> None:
+    found = estimate.wall_seconds([*seconds, math.nan], devices)
+    assert found >= max([*seconds, sum(seconds) / devices]) - 1e-6
+    assert found <= sum(seconds) / devices + max([*seconds, 0.0]) + 1e-6
+
+
+def test_what_was_measured_wins_and_the_nearest_rate_is_taken_else(toy: Path) -> None:
+    other = "toy/plain/random/unet/long/fold-0_seed-0"
+    strange = "other/plain/random/unet/long/fold-0_seed-0"
+    fold = "toy/plain/random/unet/smoke/fold-1_seed-3"
+    found = estimate.taken(work(), [known(fold), known(other, seconds=1.0)], device="cpu")
+    assert (found.seconds, found.how, found.memory_gb, found.memory_how) == (
+        10.0,
+        "measured",
+        2.0,
+        "measured",
+    )
+    near = [known(other), known(strange, seconds=1.0)]
+    found = estimate.taken(work(), near, device="cpu")
+    assert (found.seconds, found.how, found.memory_how) == (20.0, "method and data set", "counted")
+    assert estimate.taken(work(), near[1:], device="cpu").how == "method"
+    assert estimate.taken(work(), near, device="gpu").seconds == 100.0 / estimate.GPU_RATE
+    assert estimate.taken(work(), near, device="cpu", rate=4.0).seconds == 25.0
+
+
+def test_a_budget_in_minutes_bounds_what_was_not_measured(toy: Path) -> None:
+    slow = known("toy/plain/random/unet/long/fold-0_seed-0", gmac=0.01)
+    found = estimate.taken(work(minutes_named=3.0), [slow], device="cpu")
+    assert (found.seconds, found.how) == (180.0, "budget's name")
+    assert estimate.taken(work(minutes_named=3.0), [slow], device="gpu").how == "assumed rate"
+
+
+def test_a_budget_that_leaves_the_recipe_as_it_is_promises_no_minutes(toy: Path) -> None:
+    Path("config/budgets/cpu_3min.yaml").write_text(yaml.safe_dump({"title": "three"}))
+    run = layout.parse_run("toy/plain/random/unet/cpu_3min/fold-0_seed-0")
+    assert math.isnan(of_run(run, threads=1, counter=Counter(), variants=1).minutes_named)
+    edit("budgets/cpu_3min", by_training={"toy": {"epochs": 1}})
+    assert of_run(run, threads=1, counter=Counter(), variants=1).minutes_named == 3.0
+
+
+def test_a_plan_of_nothing_done_and_of_all_done(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = plan(capsys, "--seeds", "0,1", "--devices", "2", "--device", "cpu", "--rate", "2")
+    total = found["total"]
+    assert (total["trainings"], total["done"], total["estimated"]) == (2, 0, 2)
+    assert total["wall_hours"] == pytest.approx(total["device_hours"] / 2)
+    assert found["disk_gb"]["raw data"] == disk.UNPACKED * 1.0
+    assert found["disk_gb"]["prepared arrays"] == pytest.approx(100 * 32 * 32 * 5 / 1e9)
+    for seed in (0, 1):
+        files.write_text(
+            layout.run(f"toy/plain/random/unet/smoke/fold-0_seed-{seed}") / "weights.safetensors", "x"
+        )
+    found = plan(capsys, "--seeds", "0,1", "--device", "cpu")
+    assert (found["total"]["done"], found["total"]["device_hours"]) == (2, 0.0)
+    assert sum(found["disk_gb"].values()) == 0.0
+
+
+def test_a_full_disk_and_a_small_memory_are_warned_of(
+    toy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert plan(capsys, "--device", "cpu")["warnings"] == []
+    monkeypatch.setattr(disk, "free", lambda: 1.0)
+    assert cli.main(["plan", "toy", "--device", "gpu", "--memory", "0.00001"]) == 0
+    printed = capsys.readouterr().out
+    assert "WARNING: disk: 2 GB are to be written, 1 GB are free" in printed
+    assert f"WARNING: memory: 0.0 GB at once ({RUN}), 0.0 GB in one GPU" in printed
+    assert "1 trainings: estimated by an assumed rate" in printed
+
+
+def test_measured_trainings_are_written_and_read(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "--record", "made.csv"]) == 1
+    assert "no training was measured" in capsys.readouterr().err
+    machine = {"device": "cpu", "processor": "some"}
+    files.write_json(layout.run(RUN) / "run.json", {"threads": 1, "machine": machine})
+    files.write_text(benchmark.path("train", RUN), "s\tmax_rss\tmean_load\n30\t1000\t50\n")
+    assert cli.main(["plan", "--record", "made.csv"]) == 0
+    (found,) = recorded.of_table(Path("made.csv"))
+    assert (found.run, found.seconds, found.threads) == (str(RUN), 30.0, 1)
+    assert (found.device, found.processor) == ("cpu", "some")
+    assert found.memory_gb == pytest.approx(1.04858, abs=1e-5)
+    capsys.readouterr()
+    made = plan(capsys, "--device", "cpu")
+    assert made["sources"] == {"measured": 1}
+    assert made["total"]["device_hours"] == pytest.approx(30 / 3600)
+
+
+def test_a_damaged_table_is_an_error_that_names_it(toy: Path) -> None:
+    Path("bad.csv").write_text("run,network\na,b\n")
+    with pytest.raises(recorded.SegtraceError, match=r"bad\.csv: not what"):
+        recorded.of_table(Path("bad.csv"))
