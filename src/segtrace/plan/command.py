@@ -83,13 +83,13 @@ def plan(
     config: "Config", arguments: argparse.Namespace, *, known: list[Any], counter: Any
 ) -> dict[str, Any]:
     """Rows of the experiments and of their ``total``, ``disk_gb`` by kind, ``memory``, ``sources`` and ``warnings``."""
-    from segtrace import upkeep
+    from segtrace import gpus
     from segtrace.config import load, runs
     from segtrace.plan import disk, estimate
     from segtrace.plan.work import of_run
 
     load.settle()
-    device = arguments.device or ("gpu" if upkeep.visible_gpus() else "cpu")
+    device = arguments.device or ("gpu" if gpus.visible() else "cpu")
     by_experiment: dict[str, list[Taken]] = {}
     for name in config.experiments:
         variants = estimate.variants_of(name)
