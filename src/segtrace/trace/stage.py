@@ -3,8 +3,9 @@
     python -m segtrace.trace.stage train
 
 The command line is constant, for it is part of ``dvc.lock``: cores, GPUs and cluster come from Snakemake's
-profile, ``profiles/default`` or the one that the environment variable ``SEGTRACE_PROFILE`` names. DVC writes its lock only if this ends with 0: after the target is made, files that no configured
-job makes are put aside, and every link from the stage's files back to the raw data is checked.
+profile, ``profiles/default`` or the one that the environment variable ``SEGTRACE_PROFILE`` names. DVC writes its
+lock only if this ends with 0: after the target is made, files that no configured job makes are put aside, and
+every link from the stage's files back to the raw data is checked.
 
 ``index`` runs whenever ``dvc repro`` does, because DVC sees sizes, inodes and modification times only. A file
 that was edited with these restored is given a new time, so that DVC sees it too.
