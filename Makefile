@@ -61,7 +61,7 @@ test-remotes: $(STAMP) $(MOTO)/.installed  ## DVC remotes over SSH and S3, on se
 	SEGTRACE_MOTO=$(CURDIR)/$(MOTO)/bin/moto_server $(BIN)/python -m pytest -m remotes tests/remotes
 
 # slurmd needs root. Debian's packages stay installed; they start no daemon of their own that the tests would use.
-test-slurm: $(STAMP)  ## the chain on a Slurm of its own, which it starts and stops, with faults (needs root; 30 min)
+test-slurm: $(STAMP)  ## the chain on a Slurm of its own, which it starts and stops, with faults (needs root)
 	@if ! command -v slurmctld >/dev/null && ! [ -x /usr/sbin/slurmctld ] && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge; fi
 	$(BIN)/python -m pytest -v -m slurm tests/slurm
 

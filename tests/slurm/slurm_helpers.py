@@ -13,9 +13,10 @@ import subprocess
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 from workflow_helpers import BIN, ROOT, Project
 
 NODES = ("node1", "node2")
@@ -132,6 +133,12 @@ class Cluster:
         for name in (*NODES, "slurmctld", "munged"):
             if name in self._running:
                 self.end(name)
+        for (
+            process
+        ) in psutil.process_iter():  # such as the script of a job whose node was down when the job was ended
+            with suppress(psutil.Error):
+                if process.environ().get("SLURM_CONF") == self.environment["SLURM_CONF"]:
+                    process.kill()
 
     def states(self) -> dict[str, str]:
         """Node → state; nothing while the controller does not answer."""

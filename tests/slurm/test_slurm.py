@@ -50,7 +50,7 @@ def test_the_chain_completes_with_the_bytes_of_one_machine(undisturbed: Project,
     local = without(
         undisturbed, tmp_path / "local", ("data", *COMPARED[3:], "reports", ".snakemake", ".segtrace")
     )
-    local.snakemake()
+    local.snakemake(timeout=3000)
     assert local.contents() == undisturbed.contents()
 
 
