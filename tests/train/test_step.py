@@ -167,10 +167,10 @@ def short_of_memory(monkeypatch, least_parts):
     """Let a step fail until it is divided into ``least_parts``."""
     original = step.take
 
-    def take(learner, images, labels, *, rate):
+    def take(learner, images, labels, **options):
         if learner.parts < least_parts:
             raise torch.OutOfMemoryError("tried to allocate 20 GiB\nmore")
-        return original(learner, images, labels, rate=rate)
+        return original(learner, images, labels, **options)
 
     monkeypatch.setattr(step, "take", take)
 
