@@ -14,7 +14,7 @@ from segtrace.trace.jobs import Job
 
 
 @pytest.fixture
-def without_beta(make_project, monkeypatch: pytest.MonkeyPatch):
+def without_beta(make_project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Three methods under two seeds, of which one training of beta failed."""
     project = make_project(methods=("alpha", "beta", "gamma"), seeds=(0, 1))
     run = project.run_name("beta", 1)
@@ -22,7 +22,11 @@ def without_beta(make_project, monkeypatch: pytest.MonkeyPatch):
     shutil.rmtree(layout.run(run))
     failed = State(jobs.train(run), "failed", "loss is <nan>")
     monkeypatch.setattr(failures, "lost", lambda *_: {run: failed})
+    capsys.readouterr()
     assert main(["compare", "toy", "--incomplete"]) == 0
+    told = capsys.readouterr().out
+    assert "toy: beta is left out: fold 0, seed 1: train failed: loss is <nan>" in told
+    assert "no prediction missing" in told
     assert main(["report", "toy"]) == 0
     return project
 

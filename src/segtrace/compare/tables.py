@@ -176,10 +176,9 @@ def counted(cells: Mapping[Cell, Sequence[CaseValue]], missing: Sequence[Mapping
     worst = {
         (v.method, v.case, v.label) for values in cells.values() for v in values if v.label and v.as_worst
     }
+    cases = sum(row["case"] != ALL_CASES for row in missing)
     absent = (
-        f"{len(missing)} predictions missing, counted as worst: missing.csv"
-        if missing
-        else "no prediction missing"
+        f"{cases} predictions missing, counted as worst: missing.csv" if cases else "no prediction missing"
     )
     return f"{absent}; {len(worst)} distances of exactly one empty mask count as the image diagonal"
 
