@@ -29,6 +29,10 @@ def build(
     """The loss; ``bce_weight``, ``dice_weight`` and ``smooth`` are w_b, w_d and s, ``per`` is image or batch."""
     if per not in PER:
         raise SegtraceError(f"bce_dice: per {per!r}; it has {', '.join(PER)}")
+    if not (bce_weight or dice_weight):
+        raise SegtraceError(
+            "bce_dice: bce_weight and dice_weight are both 0: nothing is learnt from the labels"
+        )
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         with torch.autocast(logits.device.type, enabled=False):
