@@ -1,6 +1,7 @@
 """Types of command-line options."""
 
 import argparse
+import math
 from collections.abc import Mapping
 
 
@@ -12,6 +13,17 @@ def at_least_one(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return value
+
+
+def seconds(text: str) -> float:
+    """A number of seconds from 0 on; neither nan nor inf, which would never be over."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 on, such as 2")
     return value
 
 
