@@ -63,6 +63,8 @@ def test_every_default_is_a_value_that_its_option_takes(package):
 def test_a_loss_with_no_term_is_refused():
     with pytest.raises(SegtraceError, match="bce_weight and dice_weight are both 0"):
         losses.create("bce_dice", bce_weight=0, dice_weight=0.0)
+    with pytest.raises(SegtraceError, match="its three weights are all 0"):
+        losses.create("bce_dice_edge", bce_weight=0, dice_weight=0, edge_weight=0)
 
 
 def test_create_refuses_before_it_builds_and_the_file_is_named():
