@@ -5,11 +5,21 @@ file or under which key, with the values, and what to do. Several faults are col
 """
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 
 class SegtraceError(Exception):
     """A fault that the user can mend; its text is the whole message."""
+
+
+@contextmanager
+def within(where: str) -> Iterator[None]:
+    """What is raised inside is said to lie in ``where``, such as a file."""
+    try:
+        yield
+    except SegtraceError as error:
+        raise SegtraceError(f"{where}: {error}") from None
 
 
 def raise_all(problems: Sequence[str], *, heading: str, remedy: str = "") -> None:

@@ -1,6 +1,7 @@
 """Types of command-line options."""
 
 import argparse
+import math
 from collections.abc import Mapping
 
 
@@ -23,6 +24,17 @@ def add_gpus(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="GPUs that a scheduler gave this job; with 0 it runs on the CPU (default: one where there is one)",
     )
+
+
+def seconds(text: str) -> float:
+    """A number of seconds from 0 on; neither nan nor inf, which would never be over."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 on, such as 2")
+    return value
 
 
 def add_experiment(parser: argparse.ArgumentParser, *, optional: str = "") -> None:

@@ -71,6 +71,8 @@ def test_what_is_printed_is_the_same_in_every_experiment_of_a_table(table: str) 
     assert len(same) == 3
     for given in (e.published for e in same):
         assert given is not None
+        # a printed cost has a size at which it is counted here, or its cells would stay empty beside it
+        assert all(column.size for column in given.columns if column.metric == "macs")
         assert [(r.name, r.cells) for r in given.rows] == [(r.name, r.cells) for r in first.rows]
         assert (given.errata, given.convention) == (first.errata, first.convention)
         # at what size an experiment measures the cost is its own
@@ -108,3 +110,11 @@ def test_a_budget_made_for_an_experiment_shortens_each_of_its_trainings(name: st
     for method, run in less.items():
         assert run["training"]["epochs"] <= 60 < whole[method]["training"]["epochs"], method
         assert run["training"]["precision"] == "bf16"
+
+
+def test_robustness_of_emis_trains_nothing_of_its_own() -> None:
+    def names(experiment: str) -> list[str]:
+        return [str(run) for run in runs.runs_of(experiment, budget="cpu_3min", seeds=[0])]
+
+    assert names("emis_robustness") == names("emis_busi")
+    assert runs.corrupted_variants(load.experiment("emis_robustness"))

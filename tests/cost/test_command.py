@@ -97,3 +97,10 @@ def test_the_table_is_printed_and_written(
     assert set(found["multiply_accumulates"]) == {565_936_128.0}
     assert main([*words, "--counts"]) == 0
     assert "images/s" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("given", ["inf", "nan", "-3", "x"])
+def test_seconds_that_would_never_be_over_are_refused(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["cost", "unext_s", "--seconds", given])
+    assert f"{given!r} is no number of seconds from 0 on" in capsys.readouterr().err

@@ -42,6 +42,7 @@ RUN = {
     },
     "framework": None,
     "framework_options": {},
+    "method": "m",
     "training_name": "tiny",
     "training": Training.model_validate(
         {

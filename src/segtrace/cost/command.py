@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from segtrace.options import at_least_one
+from segtrace.options import at_least_one, seconds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: fp32")
     parser.add_argument(
-        "--seconds", type=float, default=2.0, help="to measure each for, at five passes at least (default: 2)"
+        "--seconds",
+        type=seconds,
+        default=2.0,
+        help="to measure each for, at five passes at least (default: 2)",
     )
     parser.add_argument(
         "--counts", action="store_true", help="count parameters and multiply-accumulates; measure nothing"

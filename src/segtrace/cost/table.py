@@ -6,7 +6,7 @@ from typing import Any
 from segtrace.cost import operations
 from segtrace.cost.asked import Asked
 from segtrace.cost.measure import measure
-from segtrace.errors import SegtraceError
+from segtrace.errors import SegtraceError, within
 
 NUMBERS = ("latency_ms", "fastest_ms", "slowest_ms", "memory_mb")
 
@@ -25,7 +25,8 @@ def rows(
     Without batches nothing is measured: one row a method, with batch 0.
     """
     for one in wanted:
-        network = operations.build(one.network)
+        with within(f"config/methods/{one.method}.yaml"):
+            network = operations.build(one.network)
         size = operations.fitting(network, one.size)
         parameters = sum(parameter.numel() for parameter in network.parameters())
         shape = (one.network["in_channels"], *size)

@@ -14,14 +14,11 @@ Heads give as many logits as the network (``out_channels``), the background's fi
 none of it: then :mod:`segtrace.background` says what stands for it among probabilities.
 """
 
-import inspect
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from segtrace import registry
 from segtrace.background import given_by
-from segtrace.errors import SegtraceError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,12 +58,9 @@ def attach(
     """Build the framework ``name`` for ``network``, its heads drawn from torch's global generator.
 
     ``loss_of`` is the loss of the training recipe. An option that the framework does not have is an error that
-    names the nearest.
+    names the nearest, a value that it does not take one that says what it takes.
     """
     build = registry.build_of("distill", name, options, given=GIVEN)
-    parameters = inspect.signature(build).parameters
-    for option, value in options.items():
-        _check(name, option, value, parameters[option].annotation)
     built: nn.Module = build(
         encoder_channels=network.encoder_channels,
         encoder_scales=network.encoder_scales,
@@ -79,16 +73,3 @@ def attach(
         **options,
     )
     return built
-
-
-def _check(name: str, option: str, value: Any, kind: Any) -> None:
-    """Refuse a value that an option of this kind does not take: YAML has 1e-4 for a word, and "no" in quotes is true."""
-    if kind is bool and not isinstance(value, bool):
-        raise SegtraceError(f"{name}: {option} {value!r}; it takes true or false, without quotes")
-    if kind is float and (
-        isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0
-    ):
-        hint = ""
-        if isinstance(value, str) and "e" in value.lower():
-            hint = "; YAML takes such a number only with a point: 1.0e-4"
-        raise SegtraceError(f"{name}: {option} {value!r}; it takes a number from 0 on{hint}")

@@ -27,6 +27,17 @@ def build(
     *, bce_weight: float = 0.5, dice_weight: float = 1.0, per: str = "image", smooth: float = 1e-5
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """The loss; ``bce_weight``, ``dice_weight`` and ``smooth`` are w_b, w_d and s, ``per`` is image or batch."""
+    if not (bce_weight or dice_weight):
+        raise SegtraceError(
+            "bce_dice: bce_weight and dice_weight are both 0: nothing is learnt from the labels"
+        )
+    return region(bce_weight=bce_weight, dice_weight=dice_weight, per=per, smooth=smooth)
+
+
+def region(
+    *, bce_weight: float, dice_weight: float, per: str, smooth: float
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """As :func:`build`, also without a term: a loss with a term of its own may have neither."""
     if per not in PER:
         raise SegtraceError(f"bce_dice: per {per!r}; it has {', '.join(PER)}")
 

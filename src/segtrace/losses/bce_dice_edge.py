@@ -35,7 +35,9 @@ def build(
     """The loss; ``edge_weight`` is λ, ``floor`` the least and 1 minus the greatest value of B of the prediction."""
     if not 0 < floor < 0.5:
         raise SegtraceError(f"bce_dice_edge: floor {floor} must be between 0 and 0.5")
-    region = bce_dice.build(bce_weight=bce_weight, dice_weight=dice_weight, per=per, smooth=smooth)
+    if not (bce_weight or dice_weight or edge_weight):
+        raise SegtraceError("bce_dice_edge: its three weights are all 0: nothing is learnt from the labels")
+    region = bce_dice.region(bce_weight=bce_weight, dice_weight=dice_weight, per=per, smooth=smooth)
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         found = region(logits, target)

@@ -20,10 +20,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
 from segtrace.networks._convolutions import convolution, double_convolution
-from segtrace.networks._network import Network
+from segtrace.networks._network import Network, check_widths
 
 
 class Gate(nn.Module):
@@ -89,8 +88,5 @@ def build(
 ) -> nn.Module:
     """A 2-D Attention U-Net; ``widths`` are the channels of its five levels."""
     check_spatial_dims("attention_unet", spatial_dims, 2)
-    if len(widths) != 5:
-        raise SegtraceError(
-            f"attention_unet: widths {list(widths)} are {len(widths)} numbers; it has 5 levels"
-        )
+    check_widths("attention_unet", widths)
     return AttentionUNet(in_channels=in_channels, out_channels=out_channels, widths=widths)

@@ -20,9 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segtrace.errors import SegtraceError
 from segtrace.networks import check_spatial_dims
-from segtrace.networks._network import Network
+from segtrace.networks._network import Network, check_widths
 
 
 def _normalised(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
@@ -110,6 +109,5 @@ def build(
 ) -> nn.Module:
     """An Attention U-Net; ``widths`` are the channels of its five levels."""
     check_spatial_dims("attention_unet3d", spatial_dims, 3)
-    if len(widths) != 5:
-        raise SegtraceError(f"attention_unet3d: widths {list(widths)}; it has 5 levels")
+    check_widths("attention_unet3d", widths)
     return AttentionUNet3d(in_channels=in_channels, out_channels=out_channels, widths=widths)

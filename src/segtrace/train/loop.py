@@ -17,7 +17,7 @@ from torch import nn
 from segtrace import checkpoint, distill, losses, networks
 from segtrace import device as devices
 from segtrace.digests import digest
-from segtrace.errors import SegtraceError, raise_all
+from segtrace.errors import SegtraceError, raise_all, within
 from segtrace.files import atomic, read_json, write_json
 from segtrace.progress import Progress, progress
 from segtrace.train import (
@@ -181,13 +181,15 @@ def prepare_learner(
     # a stream of its own: equal weights in any framework
     torch.manual_seed(torch_seed("network", run["seed"]))
     layout = devices.memory_format(device, precision=training["precision"], axes=spec["spatial_dims"])
-    network = networks.of_run(run)
+    with within(f"config/methods/{run['method']}.yaml"):
+        network = networks.of_run(run)
     taken = pretrained.put(network, run["pretrained"]) if run.get("pretrained") else None
     network = network.to(device, memory_format=layout)
     _check_sizes(run, network)
     if training["when_out_of_memory"] == "halve":
         step.refuse_parts(network, run=run["run"])
-    loss_of = losses.create(training["loss"], **training["loss_options"])
+    with within(f"config/training/{run['training_name']}.yaml"):
+        loss_of = losses.create(training["loss"], **training["loss_options"])
     world = world or World()
     network, loss_of, objective = whole_batch.over_world(
         run,
@@ -215,14 +217,16 @@ def _objective(
         return None
     torch.manual_seed(torch_seed("framework", run["seed"]))
     spec = run["network"]
-    return distill.attach(
-        run["framework"],
-        network,
-        out_channels=spec["out_channels"],
-        spatial_dims=spec["spatial_dims"],
-        loss_of=loss_of,
-        **run["framework_options"],
-    ).to(device)
+    with within(f"config/methods/{run['method']}.yaml"):
+        objective = distill.attach(
+            run["framework"],
+            network,
+            out_channels=spec["out_channels"],
+            spatial_dims=spec["spatial_dims"],
+            loss_of=loss_of,
+            **run["framework_options"],
+        )
+    return objective.to(device)
 
 
 def _sides(run: Mapping[str, Any], cases: data.Cases) -> Sequence[int] | None:
