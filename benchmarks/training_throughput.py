@@ -336,8 +336,8 @@ def main() -> None:
     for line in lines_of(asked):
         lines.append(line)
         print(line, flush=True)
-    if asked.write:
-        write_text(asked.write, "\n".join(lines) + "\n")
+        if asked.write:  # line by line: the larger networks take minutes each
+            write_text(asked.write, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
