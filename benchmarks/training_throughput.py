@@ -82,16 +82,19 @@ def settings() -> dict[str, tuple[str, dict[str, Any], int, str]]:
     named = {entry[0] for entry in SETTINGS.values()}
     found = dict(SETTINGS)
     for name in networks.names():
-        if name in named:
-            continue
-        try:
-            with torch.device("meta"):
-                networks.create(name, in_channels=3, out_channels=1, spatial_dims=3)
-        except networks.SegtraceError:
+        if name not in named and _takes(name, 2) and not _takes(name, 3):
             found[name] = (name, {}, 256, "not known here")
-        except (NotImplementedError, RuntimeError):  # reads values while it is built: it has three dimensions
-            continue
     return found
+
+
+def _takes(name: str, spatial_dims: int) -> bool:
+    """Whether the network ``name`` can be built for so many dimensions, with three channels."""
+    try:
+        with torch.device("meta"):
+            networks.create(name, in_channels=3, out_channels=1, spatial_dims=spatial_dims)
+    except (networks.SegtraceError, NotImplementedError, RuntimeError):
+        return False
+    return True
 
 
 # --- segtrace's side -------------------------------------------------------------------------------------
