@@ -173,7 +173,7 @@ def test_faults_of_options_are_named_together():
         "features is 'all'; there are: stages, blocks",
     ):
         assert part in str(caught.value)
-    with pytest.raises(SegtraceError, match="se_ratio is 0; it must be at least 1"):
+    with pytest.raises(SegtraceError, match="se_ratio 0; it takes a whole number from 1 on"):
         networks.create("cm_ssm_unet", in_channels=1, out_channels=1, se_ratio=0)
-    with pytest.raises(SegtraceError, match=r"dilations \[0\]; give one or more numbers"):
+    with pytest.raises(SegtraceError, match=r"dilations \[0\]; it takes a list of whole numbers from 1 on"):
         networks.create("hc_mamba", in_channels=1, out_channels=1, dilations=[0])

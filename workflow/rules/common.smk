@@ -232,7 +232,9 @@ def run_threads(wildcards):
 def run_devices(wildcards):
     """Devices of a run's training: `devices` of its training recipe or budget, part of its identity."""
     run = layout.parse_run(wildcards.run)
-    return readable(runs.resolve, run, threads=CONFIG.training_threads).get("devices", 1)
+    return readable(runs.resolve, run, threads=CONFIG.training_threads).get(
+        "devices", 1
+    )
 
 
 def batch_tables(wildcards):

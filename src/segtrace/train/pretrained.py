@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load as from_bytes
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -153,6 +152,8 @@ def read(path: Path, *, sha256: str) -> Any:
         )
     try:
         if data[8:9] == b"{":  # safetensors: the length of a header, then the header
+            from safetensors.torch import load as from_bytes
+
             return from_bytes(data)
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or foreign file makes the readers raise
