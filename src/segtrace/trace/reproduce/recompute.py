@@ -184,6 +184,7 @@ def _reduce(plan: Plan, config: Path) -> None:
     main = plan.config.model_dump(mode="json")
     main["seeds"] = sorted({run.seed for run in plan.runs})
     main.pop("tracking")  # nobody watches
+    main.pop("jobs_per_gpu")  # one run alone
     if main["mirror"]:
         main["mirror"] = str(Path(main["mirror"]).expanduser().absolute())
     _write_yaml(config / "config.yaml", main)
