@@ -63,7 +63,7 @@ def of_network(network: "nn.Module", shape: Sequence[int]) -> int:
         # attention as the matrix products that it is, whatever kernels this machine has
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
             network(torch.empty(tuple(shape), device="meta"))
-    except (NotImplementedError, RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError) as error:
         raise SegtraceError(
             f"multiply-accumulates of {type(network).__name__} for {list(shape)} cannot be counted: "
             f"{(str(error).strip() or type(error).__name__).splitlines()[0]}"
@@ -81,21 +81,12 @@ def build(spec: Mapping[str, Any]) -> "nn.Module":
     """
     import torch
 
-    def create() -> "nn.Module":
-        return networks.create(
-            spec["name"],
-            in_channels=spec["in_channels"],
-            out_channels=spec["out_channels"],
-            spatial_dims=spec["spatial_dims"],
-            **spec["options"],
-        )
-
     with torch.random.fork_rng(devices=[]):
         try:
             with torch.device("meta"):
-                return create()
-        except (NotImplementedError, RuntimeError):  # some read values while they are built
-            return create().to("meta")
+                return networks.of_run({"network": spec})
+        except RuntimeError:  # some read values while they are built
+            return networks.of_run({"network": spec}).to("meta")
 
 
 def fitting(network: "nn.Module", size: Sequence[int]) -> tuple[int, ...]:

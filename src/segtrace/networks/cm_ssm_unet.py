@@ -35,7 +35,6 @@ from monai.networks.layers.drop_path import DropPath
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segtrace.errors import raise_all
 from segtrace.networks import check_spatial_dims
 from segtrace.networks._mamba_unet import MambaUNet
 from segtrace.networks._ss2d import SS2D
@@ -135,12 +134,6 @@ def build(
 ) -> nn.Module:
     """The paper's network; ``se``, ``cmn`` and ``cra`` are its modules, without any it is VM-UNet, whose options it has."""
     check_spatial_dims("cm_ssm_unet", spatial_dims, 2)
-    given = {"se_ratio": se_ratio, "cmn_ratio": cmn_ratio, "cra_reduction": cra_reduction}
-    raise_all(
-        [f"{name} is {value}; it must be at least 1" for name, value in given.items() if value < 1],
-        heading="cm_ssm_unet",
-        remedy="To leave a module out, set se, cmn or cra to false.",
-    )
     return MambaUNet(
         in_channels=in_channels,
         out_channels=out_channels,

@@ -57,10 +57,8 @@ def build(
 ) -> nn.Module:
     """An HC-Mamba; ``dilations`` are those of a block's convolutions, other options as VM-UNet's."""
     check_spatial_dims("hc_mamba", spatial_dims, 2)
-    if not dilations or min(dilations) < 1:
-        raise SegtraceError(
-            f"hc_mamba: dilations {list(dilations)}; give one or more numbers, each at least 1"
-        )
+    if not dilations:
+        raise SegtraceError("hc_mamba: dilations []; give one or more numbers")
     return MambaUNet(
         in_channels=in_channels,
         out_channels=out_channels,

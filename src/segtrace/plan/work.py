@@ -114,7 +114,7 @@ def _features(network: Any, shape: tuple[int, ...]) -> float | None:
     try:
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             network.to("meta").train()(torch.empty(shape, device="meta"))
-    except (NotImplementedError, RuntimeError, ValueError, TypeError):
+    except (RuntimeError, ValueError, TypeError):
         return None
     return sum(tensor.untyped_storage().nbytes() for tensor in held.values()) / 1e9
 
