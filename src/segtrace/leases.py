@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import stat
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -187,8 +188,11 @@ def hold(
                 print(f"{what}: a GPU is free after {time.monotonic() - started:.0f} s", flush=True)
             yield tuple(sorted(taken))
         finally:
-            for descriptors in taken.values():
-                _close(descriptors)
+            # A lease meant to last as long as its process is not to end with Python's own objects, which are thrown
+            # away while the process, and with it the device's memory, lives on for some tenths of a second.
+            if not sys.is_finalizing():
+                for descriptors in taken.values():
+                    _close(descriptors)
 
 
 @contextmanager

@@ -1,10 +1,14 @@
-"""What a process keeps of the memory that its tensors leave."""
+"""What a process keeps: its device until it has ended, and the memory that its tensors leave."""
 
+import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from segtrace import gpus, leases
 
 FAULTS = """
 import resource, sys, torch
@@ -30,3 +34,34 @@ def test_kept_memory_is_not_mapped_anew_for_each_tensor():
         for mode in ("keep", "give back")
     }
     assert found["keep"] < found["give back"] / 10
+
+
+LAST_WORDS = """
+import sys
+from fcntl import LOCK_EX, LOCK_NB, flock
+from os import O_RDWR, open, write
+from segtrace import device
+
+class Last:
+    def __init__(self, path):
+        self.path = path
+
+    def __del__(self, open=open, flags=O_RDWR, flock=flock, kind=LOCK_EX | LOCK_NB, write=write, taken=BlockingIOError):
+        try:
+            flock(open(self.path, flags), kind)
+            write(1, b"free")
+        except taken:
+            write(1, b"held")
+
+with device.lease(threads=1, what="training"):
+    pass
+sys.last_words = Last(sys.argv[1])  # what Python throws away last
+"""
+
+
+def test_a_lease_to_the_end_outlasts_pythons_own_objects(tmp_path: Path) -> None:
+    here = dict(os.environ) | {gpus.FAKE: "first", leases.FOLDER: str(tmp_path)}
+    command = [sys.executable, "-c", LAST_WORDS, str(tmp_path / "first.lock")]
+    said = subprocess.check_output(command, text=True, env=here)
+    assert said.endswith("held")
+    assert leases.held(tmp_path) == []

@@ -31,27 +31,33 @@ class Watcher:
 
     def now(self) -> dict[str, set[int]]:
         """Device → processes of trainings that said that they are on it, of those that live."""
-        found: dict[str, set[int]] = {}
-        count = 0
         try:
             children = psutil.Process(self._pid).children(recursive=True)
         except psutil.Error:
-            return found
-        for child in children:
+            return {}
+        trainings: dict[psutil.Process, str | None] = {}
+        tree, copied = {self._pid} | {child.pid for child in children}, set()
+        for child in children:  # parents come before their children
             try:
-                line = child.cmdline()
+                line, parent = child.cmdline(), child.ppid()
                 if len(line) < 4 or not line[1].endswith("/segtrace") or line[2] != "train":
                     continue
+                copied.add(child.pid)
+                if parent in copied or parent not in tree:
+                    continue  # a copy of a training that is about to become another program, or outlived it
                 said = SAID.search((self._project / f"logs/train/{line[3]}.log").read_text())
-                if child.status() == psutil.STATUS_ZOMBIE:
-                    continue
+                trainings[child] = said.group(1) if said else None
             except (psutil.Error, OSError):
                 continue
-            if child.ppid() in {pid for pids in found.values() for pid in pids}:
-                continue  # a copy of a training that is about to become another program
+        found: dict[str, set[int]] = {}
+        count = 0
+        # Looked at one after the other: who has ended since its turn may have left its device to one that came later.
+        for child, device in trainings.items():
+            if not _lives(child):
+                continue
             count += 1
-            if said:
-                found.setdefault(said.group(1), set()).add(child.pid)
+            if device:
+                found.setdefault(device, set()).add(child.pid)
         self.most = max(self.most, count)
         return found
 
@@ -75,3 +81,10 @@ class Watcher:
         parts = [(later - when, now) for (when, now), (later, _) in spans if first <= when <= last]
         whole = sum(seconds for seconds, _ in parts)
         return {d: sum(seconds for seconds, now in parts if d in now) / whole for d in sorted(devices)}
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.Error:
+        return False
