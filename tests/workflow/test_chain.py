@@ -33,12 +33,6 @@ def test_one_and_two_cores_give_the_same_bytes(reference: Project, fresh: Projec
     assert ours == theirs
 
 
-def test_two_dimensional_images_run_too(fresh: Project) -> None:
-    fresh.snakemake("--config", "experiments=flat")
-    assert list(fresh.path.glob("predictions/phantom2d/**/*.png"))
-    assert (fresh.path / "reports/flat/index.html").is_file()
-
-
 def test_dry_run_and_single_target(fresh: Project) -> None:
     assert "acquire" in fresh.snakemake("-n")
     assert not (fresh.path / "data").exists()

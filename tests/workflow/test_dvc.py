@@ -10,7 +10,18 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workflow_helpers import BIN, ROOT, Project, copy_of, from_scratch, jobs, members, raw_file, rewrite_label
+from workflow_helpers import (
+    BIN,
+    ROOT,
+    Project,
+    copy_of,
+    from_scratch,
+    jobs,
+    make_versioned,
+    members,
+    raw_file,
+    rewrite_label,
+)
 
 pytestmark = pytest.mark.workflow
 
@@ -74,18 +85,17 @@ def test_a_clone_is_brought_to_agreement_and_one_lost_checkpoint_is_one_training
 
 
 @pytest.mark.parametrize(("whose", "kind"), [("project", "symlink"), ("user", "hardlink")])
-def test_links_into_the_cache_are_refused(versioned: Project, whose: str, kind: str) -> None:
+def test_links_into_the_cache_are_refused(tmp_path: Path, whose: str, kind: str) -> None:
+    project = make_versioned(tmp_path / "project")
+    project.snakemake("data/raw/phantom3d.receipt.json")
+    project.call("segtrace", "pin", "phantom3d")
     if whose == "user":
-        versioned.dvc("config", "--unset", "cache.type")
-    versioned.dvc("config", *(["--global"] if whose == "user" else []), "cache.type", f"reflink,{kind}")
-    try:
-        output = versioned.dvc("repro", expect=255)
-        assert f"cache.type is reflink, {kind}" in output
-        assert "dvc config cache.type copy" in output
-        assert "cache.type" in versioned.call("segtrace", "sync", expect=1)
-    finally:
-        if whose == "user":
-            versioned.dvc("config", "--global", "--unset", "cache.type")
+        project.dvc("config", "--unset", "cache.type")
+    project.dvc("config", *(["--global"] if whose == "user" else []), "cache.type", f"reflink,{kind}")
+    output = project.dvc("repro", expect=255)
+    assert f"cache.type is reflink, {kind}" in output
+    assert "dvc config cache.type copy" in output
+    assert "cache.type" in project.call("segtrace", "sync", expect=1)
 
 
 @pytest.mark.slow

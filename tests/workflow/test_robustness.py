@@ -1,4 +1,4 @@
-"""A corruption sweep, end to end: asked for in the experiment's file, made without training again."""
+"""Images of two dimensions, end to end, and a corruption sweep, added to them in the experiment's file without training again."""
 
 import csv
 
@@ -8,8 +8,12 @@ from workflow_helpers import Project, jobs
 pytestmark = pytest.mark.workflow
 
 
-def test_a_sweep_is_added_without_training_and_leaves_the_clean_tables_as_they_are(fresh: Project) -> None:
-    fresh.snakemake("results/flat/summary.csv")
+def test_images_run_and_a_sweep_is_added_without_training_and_leaves_the_clean_tables_as_they_are(
+    fresh: Project,
+) -> None:
+    fresh.snakemake("--config", "experiments=flat")
+    assert list(fresh.path.glob("predictions/phantom2d/**/*.png"))
+    assert (fresh.path / "reports/flat/index.html").is_file()
     results = fresh.path / "results/flat"
     before = {path.name: path.read_bytes() for path in results.glob("*.csv")}
     assert before["robustness.csv"].count(b"\n") == 1

@@ -117,8 +117,9 @@ HEADS = (
 )
 
 
+@pytest.mark.slow
 def test_two_methods_of_table_2_on_a_miniature_of_brain_tumours(tmp_path: Path) -> None:
-    """From the archive to published beside recomputed values: the quick part of what the slow tests do."""
+    """From the archive to published beside recomputed values: the quickest of these."""
     project = heads(tmp_path / "project", "dsd_table2")
     keep = ["nnunet_small", "nnunet_small_dsd"]
 
