@@ -27,7 +27,7 @@ def test_again_there_is_nothing_to_do(reference: Project) -> None:
 
 
 def test_one_and_two_cores_give_the_same_bytes(reference: Project, fresh: Project) -> None:
-    fresh.snakemake(cores=1)
+    fresh.snakemake("compare_all", cores=1)
     ours, theirs = fresh.contents(), reference.contents()
     assert any(name.endswith("weights.safetensors") for name in ours)
     assert ours == theirs

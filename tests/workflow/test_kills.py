@@ -13,7 +13,7 @@ pytestmark = pytest.mark.workflow
     "phase", ["train", *(pytest.param(name, marks=pytest.mark.slow) for name in ("prepare", "predict"))]
 )
 def test_a_killed_job_is_made_up_for(reference: Project, fresh: Project, phase: str) -> None:
-    process = fresh.start()
+    process = fresh.start("compare_all")
 
     def at_work() -> bool:
         """Training says its device when Python has started and the first step is near."""
@@ -28,19 +28,19 @@ def test_a_killed_job_is_made_up_for(reference: Project, fresh: Project, phase: 
     output, _ = process.communicate(timeout=300)
     # a training is started again within the run
     assert process.returncode == (0 if phase == "train" else 1), output[-3000:]
-    fresh.snakemake()
+    fresh.snakemake("compare_all")
     assert fresh.contents() == reference.contents()
 
 
 def test_after_a_killed_snakemake_the_same_command_goes_on_and_waits_for_the_orphan(
     reference: Project, fresh: Project
 ) -> None:
-    process = fresh.start()
+    process = fresh.start("compare_all")
     orphan = fresh.wait_for("train", process)
     kill(process.pid)
     process.wait()
-    output = fresh.snakemake()
+    output = fresh.snakemake("compare_all")
     assert "a run was killed in this folder" in output
     assert not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == psutil.STATUS_ZOMBIE
     assert fresh.contents() == reference.contents()
-    assert "Nothing to be done" in fresh.snakemake()
+    assert "Nothing to be done" in fresh.snakemake("compare_all")
