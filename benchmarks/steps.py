@@ -22,6 +22,7 @@ from torch import Tensor
 from segtrace import device as devices
 from segtrace.background import classes_of
 from segtrace.train import loop, step
+from segtrace.train.learner import prepare_learner
 
 WARM, TIMED = 20, 50
 
@@ -97,14 +98,14 @@ def fresh(device: torch.device) -> None:
 def _instrumented(watch: Stopwatch, *, constant: bool) -> Iterator[list[str]]:
     """The engine with a stopwatch for a bar, and by choice with one batch for all; yields how its network runs."""
     manners: list[str] = []
-    prepare, batches = loop.prepare_learner, loop.data.batches
+    batches = loop.data.batches
 
     @contextlib.contextmanager
     def bar(*_: Any, **__: Any) -> Iterator[Bar]:
         yield Bar(watch)
 
     def noted(*arguments: Any, **options: Any) -> step.Learner:
-        learner = prepare(*arguments, **options)
+        learner = prepare_learner(*arguments, **options)
         manners.append(learner.manner)
         return learner
 
@@ -145,7 +146,7 @@ def bare(run: dict[str, Any], watch: Stopwatch, *, shape: tuple[int, ...]) -> Ti
     fresh(watch.device)
     devices.set_determinism(run["determinism"], threads=run["threads"])
     with contextlib.redirect_stdout(io.StringIO()):
-        learner = loop.prepare_learner(run, watch.device, sides=run["training"]["crop"]["size"])
+        learner = prepare_learner(run, watch.device, sides=run["training"]["crop"]["size"])
     images, labels = batch_of(shape, classes_of(run), watch.device)
     learner.network.train()
     rate = run["training"]["learning_rate"]

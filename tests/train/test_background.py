@@ -16,7 +16,8 @@ from segtrace.distill.dsd import softened
 from segtrace.geometry import Grid
 from segtrace.predict.inference import labels_of
 from segtrace.sliding import predict_logits
-from segtrace.train.loop import prepare_learner, train
+from segtrace.train.learner import prepare_learner
+from segtrace.train.loop import train
 
 ROOT = Path(__file__).parents[2]
 NONE = {"out_channels": 1, "background": False}

@@ -9,7 +9,7 @@ import torch
 from segtrace import networks
 from segtrace.config import load, runs
 from segtrace.errors import SegtraceError
-from segtrace.train.loop import _check_sizes
+from segtrace.train.learner import check_sizes
 
 
 def network_of(run: dict) -> torch.nn.Module:
@@ -34,7 +34,7 @@ def test_every_method_of_the_volumetric_paper_takes_its_crops(budget: str) -> No
         "transbts",
     }
     for resolved in kinds.values():
-        _check_sizes(resolved, network_of(resolved))
+        check_sizes(resolved, network_of(resolved))
 
 
 def test_a_crop_that_a_vision_transformer_does_not_take_is_told() -> None:
@@ -42,4 +42,4 @@ def test_a_crop_that_a_vision_transformer_does_not_take_is_told() -> None:
     run["training"]["crop"]["size"] = [64, 64, 64]
     network = network_of(run)
     with pytest.raises(SegtraceError, match=r"crop.size is \[64, 64, 64\].*\[96, 96, 96\] alone"):
-        _check_sizes(run, network)
+        check_sizes(run, network)

@@ -8,10 +8,11 @@ import torch
 from torch import nn
 from train_helpers import INSTANCE, RUN, run_with
 
-from segtrace import checkpoint
+from segtrace import checkpoint, networks
 from segtrace.errors import SegtraceError
 from segtrace.train import attempts, loop, step
-from segtrace.train.loop import prepare_learner, train
+from segtrace.train.learner import prepare_learner
+from segtrace.train.loop import train
 
 
 def batch(count=5):
@@ -85,7 +86,7 @@ class Supervised(nn.Module):
 @pytest.mark.parametrize("framework", [None, "emis"])
 @pytest.mark.parametrize("parts", [1, 5])
 def test_further_outputs_are_trained_by_their_weights(monkeypatch, framework, parts):
-    monkeypatch.setattr(loop.networks, "of_run", lambda run: Supervised())
+    monkeypatch.setattr(networks, "of_run", lambda run: Supervised())
     learner = learner_of(run_with(precision="fp32", framework=framework), parts)
     images, labels = batch()
     loss, _ = step.take(learner, images, labels, rate=0.0)
@@ -106,7 +107,7 @@ def test_a_network_whose_further_outputs_are_switched_off_is_trained_as_any(monk
     taken = []
     for weights in ((0.25, 0.125), ()):
         monkeypatch.setattr(Supervised, "auxiliary_weights", weights)
-        monkeypatch.setattr(loop.networks, "of_run", lambda run: Supervised())
+        monkeypatch.setattr(networks, "of_run", lambda run: Supervised())
         learner = learner_of(run_with(precision="fp32"))
         taken.append(step.take(learner, *batch(), rate=0.0)[0])
         plain = learner.loss_of(learner.network(batch()[0]), batch()[1])
@@ -115,7 +116,7 @@ def test_a_network_whose_further_outputs_are_switched_off_is_trained_as_any(monk
 
 
 def test_further_outputs_are_not_compiled(monkeypatch, capsys):
-    monkeypatch.setattr(loop.networks, "of_run", lambda run: Supervised())
+    monkeypatch.setattr(networks, "of_run", lambda run: Supervised())
     learner = learner_of(run_with(compile="default"))
     assert "not with a framework or further outputs" in capsys.readouterr().out
     assert learner.manner == "eager"
