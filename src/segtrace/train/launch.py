@@ -143,7 +143,8 @@ def _reason(run: Mapping[str, Any], codes: Mapping[int, int], there: Path) -> st
     reasons = {
         int(path.stem): read_json(path) for path in sorted(there.glob("[0-9]*.json")) if path.stem.isdecimal()
     }
-    for rank, code in sorted(codes.items()):
+    # torchrun ends the others by SIGTERM, which those that still read their modules die of
+    for rank, code in sorted(codes.items(), key=lambda item: (item[1] == -signal.SIGTERM, item[0])):
         if code < 0 and rank not in reasons:
             memory = "; the usual cause is too little memory" if -code == signal.SIGKILL else ""
             return of(rank, f"was killed ({signal.Signals(-code).name}){memory}; {again}")
