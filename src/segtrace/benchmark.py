@@ -2,6 +2,7 @@
 
 import csv
 import math
+from contextlib import suppress
 from pathlib import Path
 
 from segtrace import aggregation
@@ -16,13 +17,13 @@ def path(phase: str, name: object) -> Path:
 
 
 def measured(file: Path) -> dict[str, float]:
-    """Minutes, peak resident memory (GB of 10⁹ bytes) and mean load of a benchmark file; NaN where unknown.
+    """Minutes, peak resident memory (GB of 10⁹ bytes) and mean load of a benchmark file; NaN where unknown or damaged.
 
     Snakemake counts memory in MiB and load in per cent of one core. Of a repeated benchmark the mean is taken.
     """
     found: dict[str, list[float]] = {"s": [], "max_rss": [], "mean_load": []}
     if file.is_file():
-        with file.open(encoding="utf-8", newline="") as handle:
+        with file.open(encoding="utf-8", errors="replace", newline="") as handle, suppress(csv.Error):
             for line in csv.DictReader(handle, delimiter="\t"):
                 for key, values in found.items():
                     value = _number(line.get(key))

@@ -53,12 +53,12 @@ def lease(*, threads: int, what: str, granted: int | None = None) -> Iterator[to
     wanted = min(1, len(found))
     scaled_down = gpus.scaled_down(what, wanted=wanted, granted=granted)
     count = 0 if scaled_down else wanted
+    hidden, there = os.environ.get(gpus.VISIBLE), gpus.visible()  # before the lease of none, which empties it
     with ExitStack() as block:
         leased = (_to_the_end if count else block).enter_context(gpus.lease(found, what=what, count=count))
         if not leased:
-            hidden = os.environ.get(gpus.VISIBLE)
             why = f" ({gpus.VISIBLE} is {hidden!r})" if hidden is not None else ""
-            if not why and gpus.visible():
+            if hidden is None and there:
                 why = " that the driver gives to this process ('segtrace doctor' says more)"
             print(f"{scaled_down}; {on_cpu}" if scaled_down else f"no GPU here{why}: {on_cpu}", flush=True)
             yield torch.device("cpu")

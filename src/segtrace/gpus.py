@@ -72,8 +72,12 @@ def fake() -> list[Gpu] | None:
         if text.isdecimal()
         else [name.strip() for name in text.split(",")]
     )
-    if any(not name or set(name) & set("/. ") for name in names) or len(set(names)) < len(names):
-        raise SegtraceError(f"{FAKE} is {text!r}: give a number, or different names joined by commas")
+    if any(not name[:1].isalpha() or set(name) & set("/. ") for name in names) or len(set(names)) < len(
+        names
+    ):
+        raise SegtraceError(
+            f"{FAKE} is {text!r}: give a number, or different names joined by commas, each beginning with a letter"
+        )
     there = {str(place): Gpu(str(place), name) for place, name in enumerate(names)}
     there |= {name: Gpu(name, name) for name in names}
     words = _words()

@@ -88,7 +88,13 @@ def _lock(path: Path, kind: int) -> int | None:
         try:
             descriptor = os.open(path, os.O_RDWR)
         except FileNotFoundError:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # removed while we waited
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            except FileNotFoundError:
+                raise SegtraceError(
+                    f"{path}: a link to a file that cannot be made; remove it: it is no lock of a GPU"
+                ) from None
             with suppress(OSError):  # somebody else's meanwhile
                 os.fchmod(descriptor, 0o666)  # the folder's own mode decides who shares the leases
         _open.add(descriptor)
@@ -158,9 +164,9 @@ def hold(
     it waits, which is said in one line. Raises :class:`SegtraceError` where there are fewer devices, or where no
     locks can be kept.
     """
-    if count > len(devices):
+    if count > len(set(devices)):  # the variable may name one twice
         raise SegtraceError(
-            f"{what}: asks for {count} GPUs, and {len(devices)} are visible; ask for fewer, or see CUDA_VISIBLE_DEVICES"
+            f"{what}: asks for {count} GPUs, and {len(set(devices))} are visible; ask for fewer, or see CUDA_VISIBLE_DEVICES"
         )
     where = _made(where or folder())
     places = places if count == 1 else 1

@@ -16,6 +16,17 @@ def at_least_one(text: str) -> int:
     return value
 
 
+def above_zero(text: str) -> float:
+    """A number above 0; neither nan nor inf."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, such as 16")
+    return value
+
+
 def add_gpus(parser: argparse.ArgumentParser) -> None:
     """How many GPUs a scheduler gave the job."""
     parser.add_argument(

@@ -47,11 +47,9 @@ def test_an_outer_setting_is_kept_to(
     assert gpus.visible() == len(found)
 
 
-@pytest.mark.parametrize("text", ["two gpus", "a,a", "a,", "../a", "-1,"])
+@pytest.mark.parametrize("text", ["two gpus", "a,a", "a,", "../a", "-1", "1e3", "-1,-1"])
 def test_fakes_that_are_none_are_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(gpus.FAKE, text)
-    if text == "-1,":
-        monkeypatch.setenv(gpus.FAKE, "-1,-1")
     with pytest.raises(SegtraceError, match="SEGTRACE_FAKE_GPUS is"):
         gpus.listed()
 
@@ -144,6 +142,28 @@ def test_the_device_of_a_job(capsys: pytest.CaptureFixture[str], monkeypatch: py
         capsys.readouterr().out
         == "no GPU here (CUDA_VISIBLE_DEVICES is ''): training on the CPU with 1 thread\n"
     )
+
+
+@pytest.mark.parametrize(("fakes", "outer"), [("2", "7"), ("2", "-1"), ("0", None)])
+def test_on_the_cpu_the_setting_that_is_named_is_the_one_from_outside(
+    fakes: str, outer: str | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(gpus.FAKE, fakes)
+    if outer is not None:
+        monkeypatch.setenv(gpus.VISIBLE, outer)
+    with device.lease(threads=1, what="training"):
+        assert os.environ[gpus.VISIBLE] == ""
+    why = "" if outer is None else f" (CUDA_VISIBLE_DEVICES is {outer!r})"
+    assert capsys.readouterr().out == f"no GPU here{why}: training on the CPU with 1 thread\n"
+
+
+def test_a_device_that_is_named_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gpus.VISIBLE, "0,0")
+    with (
+        pytest.raises(SegtraceError, match="asks for 2 GPUs, and 1 are visible"),
+        gpus.lease(gpus.listed(), what="x", count=2),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,6 +167,24 @@ def test_a_lock_file_that_was_removed_keeps_nobody_out_for_good(tmp_path: Path) 
         (tmp_path / "a.lock").unlink()
         with leases.hold(["a"], what="mine", where=tmp_path):
             assert (tmp_path / "a.lock").exists()
+
+
+def test_a_folder_that_was_removed_while_jobs_wait_is_made_again(tmp_path: Path) -> None:
+    where = tmp_path / "leases"
+    with holder(where, "a"), holder(where, "a", wait=False) as waiting:
+        told(waiting, "train other: the GPU is leased")
+        shutil.rmtree(where)
+        assert told(waiting, "held") == "held 0\n"
+        assert [found.pid for found in leases.held(where)] == [str(waiting.pid)]
+
+
+def test_a_lock_that_is_a_dangling_link_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.lock").symlink_to(tmp_path / "nowhere/x")
+    with (
+        pytest.raises(SegtraceError, match=r"a\.lock: a link to a file that cannot be made; remove it"),
+        leases.hold(["a"], what="x", where=tmp_path),
+    ):
+        pass
 
 
 def test_the_folder_is_one_for_all_projects_of_the_user(

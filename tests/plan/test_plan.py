@@ -176,6 +176,43 @@ def test_measured_trainings_are_written_and_read(toy: Path, capsys: pytest.Captu
     assert made["total"]["device_hours"] == pytest.approx(30 / 3600)
 
 
+@pytest.mark.parametrize(
+    ("measured", "made"),
+    [
+        (b"\xff\xfe\x00s\tmax_rss\n30\t1000\n", "{}"),
+        (b"s\tmax_rss\n30\t1000\n", "[]"),
+        (b"s\tmax_rss\n30\t1000\n", '{"threads": "x"}'),
+        (b"s\tmax_rss\n30\t1000\n", '{"threads": 1, "machine": 3}'),
+    ],
+    ids=["bytes", "no run", "no threads", "no machine"],
+)
+def test_a_damaged_measurement_is_none(
+    toy: Path, capsys: pytest.CaptureFixture[str], measured: bytes, made: str
+) -> None:
+    files.write_text(layout.run(RUN) / "run.json", made)
+    files.write_text(benchmark.path("train", RUN), "")
+    benchmark.path("train", RUN).write_bytes(measured)
+    assert plan(capsys, "--device", "cpu")["sources"] == {"assumed rate": 1}
+
+
+@pytest.mark.parametrize("option", ["--memory", "--rate"])
+@pytest.mark.parametrize("value", ["0", "-3", "nan", "inf", "much"])
+def test_a_memory_or_a_rate_that_is_none_is_refused(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["plan", option, value])
+    assert ended.value.code == 2
+    assert f"argument {option}: '{value}' is no number above 0" in capsys.readouterr().err
+
+
+def test_all_unknown_experiments_are_named_at_once(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "toy", "no1", "no2"]) == 1
+    said = capsys.readouterr().err
+    assert "no1.yaml: no such file" in said
+    assert "no2.yaml: no such file" in said
+
+
 def test_a_damaged_table_is_an_error_that_names_it(toy: Path) -> None:
     Path("bad.csv").write_text("run,network\na,b\n")
     with pytest.raises(recorded.SegtraceError, match=r"bad\.csv: not what"):

@@ -1,4 +1,4 @@
-"""Asked to end by SIGTERM, a training writes its state and ends; started again, it ends with the same bytes."""
+"""Asked to end by SIGTERM or SIGUSR1, a training writes its state and ends; started again, it ends with the same bytes."""
 
 import os
 import signal
@@ -12,15 +12,16 @@ from segtrace.train import interruption, step
 from segtrace.train.loop import train
 
 
-def test_a_training_that_is_asked_to_end_writes_its_state_at_once(project, capsys, monkeypatch):
+@pytest.mark.parametrize("number", interruption.SIGNALS, ids=lambda number: number.name)
+def test_a_training_that_is_asked_to_end_writes_its_state_at_once(project, capsys, monkeypatch, number):
     train(RUN, folder=Path("whole"))
     take, taken = step.take, []
 
     def asked_twice_in_the_fifth_step(*arguments, **options):
         taken.append(1)
         if len(taken) == 5:
-            os.kill(os.getpid(), signal.SIGTERM)
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)
         return take(*arguments, **options)
 
     monkeypatch.setattr(step, "take", asked_twice_in_the_fifth_step)
@@ -29,7 +30,7 @@ def test_a_training_that_is_asked_to_end_writes_its_state_at_once(project, capsy
     assert ended.value.code == 143
     assert len(taken) == 5
     assert [path.name for path in Path("asked/resume").iterdir()] == ["state-000000005-000001.safetensors"]
-    assert "asked to end (SIGTERM): the state at epoch 2, step 5 is written" in capsys.readouterr().out
+    assert f"asked to end ({number.name}): the state at epoch 2, step 5 is written" in capsys.readouterr().out
     train(RUN, folder=Path("asked"), attempt=2)
     assert "resuming at epoch 2, step 6" in capsys.readouterr().out
     assert len(taken) == 9  # of the whole training, none was taken again
@@ -38,18 +39,21 @@ def test_a_training_that_is_asked_to_end_writes_its_state_at_once(project, capsy
 
 
 def test_the_former_handler_is_back_afterwards_and_other_threads_set_none():
-    before = signal.getsignal(signal.SIGTERM)
+    def handlers() -> list[object]:
+        return [signal.getsignal(number) for number in interruption.SIGNALS]
+
+    before = handlers()
     said = []
 
     def elsewhere() -> None:
         with interruption.noticed() as asked:
-            said.append((signal.getsignal(signal.SIGTERM) is before, asked()))
+            said.append((handlers() == before, asked()))
 
     thread = threading.Thread(target=elsewhere)
     thread.start()
     thread.join()
     with interruption.noticed() as asked:
-        assert signal.getsignal(signal.SIGTERM) is not before
+        assert not set(handlers()) & set(before)
         assert not asked()
-    assert signal.getsignal(signal.SIGTERM) is before
-    assert said == [(True, False)]
+    assert handlers() == before
+    assert said == [(True, "")]

@@ -10,6 +10,8 @@ import pytest
 from train_helpers import INSTANCE, contents
 from world_helpers import curve, finish, run_of, start, trained
 
+from segtrace.train import interruption
+
 #: What the losses of several devices may differ by from those of one.
 TOLERANCE = 1e-4
 
@@ -80,16 +82,19 @@ def _process_of(launcher, *, rank):
     raise AssertionError(f"no process of rank {rank} among {children}")
 
 
-def test_asked_to_end_all_write_one_state_and_go_on_from_it_but_not_on_another_number_of_devices(project):
+@pytest.mark.parametrize("number", interruption.SIGNALS, ids=lambda number: number.name)
+def test_asked_to_end_all_write_one_state_and_go_on_from_it_but_not_on_another_number_of_devices(
+    project, number
+):
     run = run_of(2, **LONG)
     process = start(run, "asked", "--save-steps", "2")
     while not list(Path("asked/resume").glob("state-*")):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     status, said = finish(process)
-    assert status == 128 + signal.SIGTERM
-    assert said.count("asked to end (SIGTERM)") == 1
+    assert status == interruption.STATUS
+    assert said.count(f"asked to end ({number.name})") == 1
     assert "Traceback" not in said
     status, said = finish(start(run_of(1, **LONG), "asked"))
     assert status == 0

@@ -1,5 +1,7 @@
 """How a step is shared among processes, and how they find each other."""
 
+import signal
+
 import pytest
 import torch
 from hypothesis import given
@@ -62,6 +64,13 @@ def test_slurms_step_says_where_the_machines_meet():
 )
 def test_the_first_machine_of_slurms_list(nodes, first):
     assert launch.first_of(nodes) == first
+
+
+def test_of_killed_processes_the_one_that_torchrun_did_not_end_is_named(tmp_path):
+    run = {"run": "toy", "devices": 2}
+    said = launch._reason(run, {0: -signal.SIGTERM, 1: -signal.SIGKILL}, tmp_path)
+    assert said.startswith("toy: process 1 of 2 was killed (SIGKILL)")
+    assert launch._reason(run, {1: -signal.SIGTERM}, tmp_path).startswith("toy: process 1 of 2 was killed")
 
 
 def test_what_broke_because_another_was_gone_is_no_fault_of_this_process():

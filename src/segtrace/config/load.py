@@ -1,7 +1,7 @@
 """Reading configuration files, with errors that name the file, the key and the nearest known key."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, get_args
@@ -193,6 +193,18 @@ def experiment(name: str) -> models.Experiment:
     found: models.Experiment = load("experiments", name)
     _check_published_labels(found, where=str(files[0]))
     return found
+
+
+def require_experiments(wanted: Iterable[str]) -> None:
+    """Raise one :class:`SegtraceError` with all that is wrong with the experiments ``wanted``."""
+    problems = []
+    for name in wanted:
+        try:
+            experiment(name)
+        except SegtraceError as error:
+            problems.append(str(error))
+    if problems:
+        raise SegtraceError("\n".join(problems))
 
 
 def _check_published_labels(given: models.Experiment, *, where: str) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtrace.options import at_least_one
+from segtrace.options import above_zero, at_least_one
 
 if TYPE_CHECKING:
     from segtrace.config.models import Config
@@ -30,13 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--memory",
-        type=float,
+        type=above_zero,
         metavar="GB",
         help="memory of one GPU, or of the machine for a CPU (default: this one's)",
     )
     parser.add_argument(
         "--rate",
-        type=float,
+        type=above_zero,
         metavar="GMAC/S",
         help="10⁹ multiply-accumulates a second of one device, in place of what was measured",
     )
@@ -56,8 +56,6 @@ def run(arguments: argparse.Namespace) -> None:
     from segtrace.plan import recorded
     from segtrace.plan.work import Counter
 
-    if arguments.rate is not None and not arguments.rate > 0:
-        raise SegtraceError(f"--rate {arguments.rate}: give a number above 0")
     counter = Counter()
     own = recorded.of_project(counter)
     if arguments.record is not None:
@@ -90,6 +88,7 @@ def plan(
 
     load.settle()
     device = arguments.device or ("gpu" if gpus.visible() else "cpu")
+    load.require_experiments(config.experiments)
     by_experiment: dict[str, list[Taken]] = {}
     for name in config.experiments:
         variants = estimate.variants_of(name)

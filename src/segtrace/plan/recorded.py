@@ -50,17 +50,18 @@ def of_project(counter: Counter) -> list[Recorded]:
             continue
         try:
             made = read_json(path)
-            work = of_run(layout.parse_run(name), threads=made["threads"], counter=counter, variants=0)
-        except (SegtraceError, KeyError):
+            threads = int(made["threads"])
+            work = of_run(layout.parse_run(name), threads=threads, counter=counter, variants=0)
+            machine = dict(made.get("machine") or {})
+        except (SegtraceError, AttributeError, KeyError, TypeError, ValueError):  # damaged, or of no run
             continue
-        machine = made.get("machine") or {}
         found.append(
             Recorded(
                 run=name,
                 network=work.network,
                 device="gpu" if machine.get("device") == "cuda" else "cpu",
                 processor=str(machine.get("processor", "")),
-                threads=int(made["threads"]),
+                threads=threads,
                 gmac=work.gmac,
                 seconds=60 * taken["minutes"],
                 memory_gb=taken["memory_gb"],

@@ -249,6 +249,7 @@ def above(wanted: Iterable[Job], config: models.Config) -> list[Job]:
 
 def configured(config: models.Config, *, until: str = "report") -> list[Job]:
     """All jobs that the configuration asks for, up to the phase ``until``, in the order of the phases."""
+    load.require_experiments(config.experiments)
     wanted = [Job("report", name) for name in config.experiments] + [Job("overview", OVERVIEW)]
     last = PHASES.index(until)
     return [job for job in above(wanted, config) if PHASES.index(job.phase) <= last]

@@ -27,6 +27,8 @@ from segtrace.train.world import is_loss, is_one_of_several
 REASONS = "SEGTRACE_REASONS"
 #: Seconds for the processes to write a state and end, once they are asked to.
 GRACE = 300
+#: Signals to the command that are passed on to its processes.
+HANDLED = (*interruption.SIGNALS, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 #: What a process says when it lost another one: no reason of its own.
 LOST = "lost"
 #: A fault that is told as it stands.
@@ -66,6 +68,7 @@ def launch(
         threads = run["threads"]
         stack.enter_context(devices.lease_several(here, threads=threads, what="training", granted=gpus))
         options = ["--nproc-per-node", str(here), "--max-restarts", "0", "--log-dir", name]
+        options += ["--signals-to-handle", ",".join(number.name for number in HANDLED)]
         options += ["--shutdown-timeout", str(GRACE), *where, "-m", "segtrace.train"]
         command = [str(there / "run.json"), str(folder), "--attempt", str(attempt)]
         command += ["--save-seconds", str(save_seconds)]
@@ -79,7 +82,8 @@ def launch(
                 raise SystemExit(interruption.STATUS) from None
             raise SegtraceError(_reason(run, codes, there)) from None
         except SignalException as error:
-            raise SystemExit(128 + error.sigval) from None
+            asked = error.sigval in interruption.SIGNALS
+            raise SystemExit(interruption.STATUS if asked else 128 + error.sigval) from None
 
 
 def layout(variables: Mapping[str, str]) -> list[str]:
@@ -139,7 +143,8 @@ def _reason(run: Mapping[str, Any], codes: Mapping[int, int], there: Path) -> st
     reasons = {
         int(path.stem): read_json(path) for path in sorted(there.glob("[0-9]*.json")) if path.stem.isdecimal()
     }
-    for rank, code in sorted(codes.items()):
+    # torchrun ends the others by SIGTERM, which those that still read their modules die of
+    for rank, code in sorted(codes.items(), key=lambda item: (item[1] == -signal.SIGTERM, item[0])):
         if code < 0 and rank not in reasons:
             memory = "; the usual cause is too little memory" if -code == signal.SIGKILL else ""
             return of(rank, f"was killed ({signal.Signals(-code).name}){memory}; {again}")
@@ -192,10 +197,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 @contextmanager
 def _signals_kept() -> Iterator[None]:
     """Put back, at the end, what signals did before: torchrun sets its own."""
-    kept = {
-        number: signal.getsignal(number)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-    }
+    kept = {number: signal.getsignal(number) for number in HANDLED}
     try:
         yield
     finally:

@@ -65,7 +65,7 @@ def train(
     (:mod:`segtrace.train.launch`).
 
     Raises :class:`SegtraceError` for unfit data, a non-finite loss or gradient, or too little memory; and
-    :class:`SystemExit`, after a state is written, where SIGTERM asked the process to end.
+    :class:`SystemExit`, after a state is written, where SIGTERM or SIGUSR1 asked the process to end.
     """
     count = run.get("devices", 1)
     if count > 1 and not worlds.is_one_of_several():

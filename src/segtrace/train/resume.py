@@ -48,7 +48,7 @@ class Saver:
         *,
         seconds: float,
         steps: int | None,
-        asked_to_end: Callable[[], bool] = lambda: False,
+        asked_to_end: Callable[[], str] = lambda: "",
     ) -> None:
         self.folder, self.identity, self.learner, self.state = folder, identity, learner, state
         self.seconds, self.steps, self.asked_to_end = seconds, steps, asked_to_end
@@ -61,7 +61,7 @@ class Saver:
         world, the first one writes.
         """
         world = self.learner.world
-        ending = world.any(self.asked_to_end())
+        ending = world.any(bool(self.asked_to_end()))
         if self.steps:
             due = epoch_ended or self.state.position["step"] % self.steps == 0
         else:
@@ -74,8 +74,9 @@ class Saver:
         if ending:
             world.told([0])  # none ends before the state is written
             at = self.state.position
+            by = self.asked_to_end() or "by a signal to another of its processes"
             print(
-                f"asked to end (SIGTERM): the state at epoch {at['epoch'] + 1}, step {at['step']} is written; the same "
+                f"asked to end ({by}): the state at epoch {at['epoch'] + 1}, step {at['step']} is written; the same "
                 "command goes on from there",
                 flush=True,
             )
