@@ -73,7 +73,9 @@ def workflow(project: Path, *, cores: int) -> tuple[float, list[str]]:
     seconds = time.monotonic() - start
     if done.returncode:
         sys.exit(f"{shlex.join(command)} ended with {done.returncode}:\n{done.stdout[-3000:]}")
-    return seconds, re.findall(r"^\s*(?:Shell command: *)?(?:exec )?(segtrace \w+ .*)$", done.stdout, flags=re.M)
+    return seconds, re.findall(
+        r"^\s*(?:Shell command: *)?(?:exec )?(segtrace \w+ .*)$", done.stdout, flags=re.M
+    )
 
 
 def by_hand(project: Path, commands: list[str]) -> list[tuple[float, str]]:

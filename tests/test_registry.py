@@ -65,6 +65,8 @@ def test_a_loss_with_no_term_is_refused():
         losses.create("bce_dice", bce_weight=0, dice_weight=0.0)
     with pytest.raises(SegtraceError, match="its three weights are all 0"):
         losses.create("bce_dice_edge", bce_weight=0, dice_weight=0, edge_weight=0)
+    with pytest.raises(SegtraceError, match="its three weights are all 0"):
+        losses.create("iou_dice_boundary", iou_weight=0, dice_weight=0, boundary_weight=0)
 
 
 def test_create_refuses_before_it_builds_and_the_file_is_named():

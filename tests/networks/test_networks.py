@@ -280,6 +280,20 @@ def test_wrong_names_and_options_name_the_nearest():
         networks.create("dynunet", in_channels=1, out_channels=2, filters=[4, 8])
 
 
+def test_options_of_transfuse_that_make_no_network_are_refused_all_at_once():
+    wrong = {"size": [30, 32], "layers": [1, 1], "base": 1, "heads": 7, "dropout": 1.5}
+    with pytest.raises(SegtraceError) as caught:
+        networks.create("transfuse", in_channels=1, out_channels=1, **wrong)
+    for part in (
+        "size [30, 32]; it takes 2 sides",
+        "layers [1, 1]; it takes the blocks of 3 stages",
+        "base 1; it takes 2 or more",
+        "width 384 is no multiple of heads 7",
+        "dropout 1.5; it is a probability",
+    ):
+        assert part in str(caught.value)
+
+
 def test_listing_the_networks_imports_no_torch():
     code = (
         "import sys; from segtrace import networks; "

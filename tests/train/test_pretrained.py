@@ -93,6 +93,13 @@ def test_the_refusal_names_what_was_asked_for():
         pretrained.put(nn.Linear(2, 2), [given])
 
 
+@pytest.mark.parametrize("data", [pickle.dumps(Hostile()), b"x" * 9], ids=["hostile", "text"])
+def test_no_message_repeats_the_advice_to_read_a_file_unsafely(data):
+    with pytest.raises(SegtraceError, match=r"\(Unsupported operand \d+\); nothing in it was run") as caught:
+        pretrained.put(nn.Linear(2, 2), [entry("w", data)])
+    assert "weights_only" not in str(caught.value)
+
+
 def test_missing_other_and_damaged_files_are_named():
     good = saved(nn.Linear(2, 2).state_dict())
     given = entry("a.pth", good)
@@ -176,6 +183,30 @@ def test_what_fits_nowhere_or_is_no_number_is_refused():
     state["bias"][1] = torch.nan
     with pytest.raises(SegtraceError, match="bias holds values that are no finite numbers"):
         pretrained.put(nn.Linear(2, 2), [entry("w", saved(state))])
+
+
+def test_a_file_of_other_sizes_or_of_no_entries_is_told_so():
+    with pytest.raises(SegtraceError, match=r"the file has bias \(shape \(5,\), in the network \(2,\)\)"):
+        pretrained.put(nn.Linear(2, 2), [entry("w", saved({"bias": torch.ones(5)}))])
+    for value, words in (([torch.ones(2)], "it holds a list"), ({}, "it is empty")):
+        with pytest.raises(SegtraceError, match=f"no tensors by name in it; {words}"):
+            pretrained.put(nn.Linear(2, 2), [entry("w", saved(value))])
+
+
+def test_tensors_without_values_of_their_own_are_left():
+    state = {"weight": torch.ones(2, 2).to_sparse(), "bias": torch.ones(2)}
+    told = pretrained.put(nn.Linear(2, 2), [entry("w", saved(state))])
+    assert told["files"][0]["left"] == {"weight": "stored as torch.sparse_coo, no plain tensor"}
+    state["weight"] = torch.ones(2, 2, device="meta")
+    told = pretrained.put(nn.Linear(2, 2), [entry("w", saved(state))])
+    assert told["files"][0]["left"] == {"weight": "without its values"}
+
+
+def test_two_tensors_for_one_place_are_refused():
+    rules = PLAIN | {"rename": [["^old_", ""]]}
+    state = {"old_bias": torch.ones(2), "bias": torch.zeros(2)}
+    with pytest.raises(SegtraceError, match="w: bias and old_bias both become bias by the mapping"):
+        pretrained.put(nn.Linear(2, 2), [entry("w", saved(state), rules=rules)])
 
 
 #: Names of VMamba's published program → what stands for it in a block here.

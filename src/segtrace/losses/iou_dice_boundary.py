@@ -20,6 +20,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from segtrace.errors import SegtraceError
 from segtrace.losses._foreground import masks_of, widened
 
 BACKGROUND = False
@@ -35,6 +36,10 @@ def build(
     smooth: float = 1e-5,
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """The loss; the weights are w_i, w_d and w_b, ``smooth`` is s."""
+    if not (iou_weight or dice_weight or boundary_weight):
+        raise SegtraceError(
+            "iou_dice_boundary: its three weights are all 0: nothing is learnt from the labels"
+        )
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         with torch.autocast(logits.device.type, enabled=False):

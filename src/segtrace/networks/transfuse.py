@@ -33,7 +33,7 @@ from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segtrace.errors import SegtraceError
+from segtrace.errors import raise_all
 from segtrace.networks import check_spatial_dims
 from segtrace.networks._convolutions import Excitation
 from segtrace.networks._deit import PATCH, Transformer
@@ -234,10 +234,18 @@ def build(
     those of the transformer; ``unused`` holds the published program's class token that nothing uses.
     """
     check_spatial_dims("transfuse", spatial_dims, 2)
+    faults = []
     if len(size) != 2 or any(side < PATCH or side % PATCH for side in size):
-        raise SegtraceError(f"transfuse: size {list(size)}; it takes 2 sides, each a multiple of {PATCH}")
+        faults.append(f"size {list(size)}; it takes 2 sides, each a multiple of {PATCH}")
+    if len(layers) != 3:
+        faults.append(f"layers {list(layers)}; it takes the blocks of 3 stages")
+    if base < 2:
+        faults.append(f"base {base}; it takes 2 or more, for a fusion's bottleneck has half of it")
     if width % heads:
-        raise SegtraceError(f"transfuse: width {width} is no multiple of heads {heads}")
+        faults.append(f"width {width} is no multiple of heads {heads}")
+    if not 0 <= dropout < 1:
+        faults.append(f"dropout {dropout}; it is a probability, at least 0 and below 1")
+    raise_all(faults, heading="transfuse")
     return TransFuse(
         in_channels=in_channels,
         out_channels=out_channels,

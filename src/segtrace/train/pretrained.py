@@ -32,7 +32,7 @@ def put(network: nn.Module, entries: Sequence[Mapping[str, Any]]) -> dict[str, A
     ``left``; ``drawn``, the network's that keep their random values. Where two files have a tensor, the later one wins.
 
     Raises :class:`SegtraceError` where a file is missing, another, damaged or holds more than tensors, where a tensor that
-    fits holds a number that is none, and where nothing of a file fits.
+    fits holds a number that is none, where two of a file fit the same place, and where nothing of a file fits.
     """
     own = network.state_dict()
     drawn, files = set(own), []
@@ -65,6 +65,7 @@ def _chosen(
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The network's tensors that a file gives, and why the file's others are left."""
     taken: dict[str, Tensor] = {}
+    givers: dict[str, str] = {}
     left: dict[str, str] = {}
     for name in sorted(tensors):
         tried = {
@@ -76,11 +77,18 @@ def _chosen(
             left[name] = next(fault for _, fault in tried.values())
         if not all(bool(value.isfinite().all()) for value in values.values()):
             raise SegtraceError(f"{path}: {name} holds values that are no finite numbers")
+        for target in values:
+            if givers.setdefault(target, name) != name:
+                raise SegtraceError(
+                    f"{path}: {givers[target]} and {name} both become {target} by the mapping {mapping['name']!r}; "
+                    "name a mapping by which one of them does"
+                )
         taken |= values
     if not taken:
         raise SegtraceError(
             f"{path}: nothing of it fits {type(network).__name__} by the mapping {mapping['name']!r}; the file has "
-            f"{some(sorted(tensors))}; the network has {some(sorted(own))}. Name another of config/mappings"
+            f"{some([f'{name} ({why})' for name, why in left.items()])}; the network has {some(sorted(own))}. "
+            "Name another of config/mappings, or another file"
         )
     return taken, left
 
@@ -103,6 +111,8 @@ def _fitted(
     """The value as the network's tensor ``target`` takes it, or None and why it does not."""
     if target not in own:
         return None, f"the network has no {target}"
+    if value.is_meta or value.layout != torch.strided:
+        return None, "without its values" if value.is_meta else f"stored as {value.layout}, no plain tensor"
     if target in patches and value.dim() == 3 and value.shape[2] == own[target].shape[-1]:
         value = positions(value, network, patch=patches[target])
     wanted = own[target]
@@ -157,7 +167,6 @@ def read(path: Path, *, sha256: str) -> Any:
             return from_bytes(data)
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or foreign file makes the readers raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         asked = re.search(r"GLOBAL (\S+)|(?:[Cc]lass|function) (\S+)", str(error))
         if isinstance(error, pickle.UnpicklingError) and asked:
             raise SegtraceError(
@@ -166,8 +175,14 @@ def read(path: Path, *, sha256: str) -> Any:
                 "alone to a safetensors file where nothing can be harmed, and name that"
             ) from None
         raise SegtraceError(
-            f"{path}: damaged, or neither safetensors nor tensors of torch.save ({reason}); nothing in it was run"
+            f"{path}: damaged, or neither safetensors nor tensors of torch.save ({_reason(error)}); nothing in it was run"
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """A reader's first sentence on a file, without torch's advice to read it in the way that runs what lies in it."""
+    text = str(error).rpartition("WeightsUnpickler error:")[2].strip() or type(error).__name__
+    return re.split(r"(?<=[\w`])\. ", text.splitlines()[0])[0]
 
 
 def _state(found: Any, *, under: str, path: Path) -> dict[str, Tensor]:
@@ -186,7 +201,9 @@ def _state(found: Any, *, under: str, path: Path) -> dict[str, Tensor]:
         entries = dict(entries[usual[0]]) if usual else entries
     tensors = {str(name): value for name, value in entries.items() if isinstance(value, Tensor)}
     if not tensors:
-        raise SegtraceError(f"{path}: no tensors by name in it; it has {some(sorted(map(str, entries)))}")
+        kind = "is empty" if isinstance(found, Mapping) else f"holds a {type(found).__name__}"
+        content = f"has {some(sorted(map(str, entries)))}" if entries else kind
+        raise SegtraceError(f"{path}: no tensors by name in it; it {content}")
     prefix = "module."  # of networks that were trained in parallel
     whole = all(name.startswith(prefix) for name in tensors)
     return {name.removeprefix(prefix) if whole else name: value for name, value in tensors.items()}
