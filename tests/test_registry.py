@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from segtrace import distill, losses, networks, registry
+from segtrace import losses, networks, registry
 from segtrace.errors import SegtraceError, within
 
 POINT = "YAML takes such a number only with a point: 1.0e-4"
@@ -46,7 +46,7 @@ def test_a_value_of_the_wrong_kind_is_refused_with_what_the_option_takes(package
 @pytest.mark.parametrize("package", registry.KINDS)
 def test_every_default_is_a_value_that_its_option_takes(package):
     """A kind that the check does not know, or a default that it refuses, would hide here."""
-    given = ("in_channels", "out_channels", "spatial_dims") if package == "networks" else distill.GIVEN
+    given = registry.GIVEN[package]
     for name in registry.names(package):
         build = registry.build_of(package, name, {})
         parameters = {

@@ -4,18 +4,33 @@ Only the module that is asked for is imported, so listing them is quick. A modul
 underscore is registered nowhere.
 """
 
+import ast
 import importlib
-import inspect
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from segtrace.errors import SegtraceError, advice
 
 #: What the things of a package are called.
 KINDS = {"networks": "network", "losses": "loss", "distill": "framework"}
+#: Parameters of ``build`` that data and network give, and a configuration may not set.
+GIVEN = {
+    "networks": ("in_channels", "out_channels", "spatial_dims"),
+    "losses": (),
+    "distill": (
+        "encoder_channels",
+        "encoder_scales",
+        "decoder_channels",
+        "decoder_scales",
+        "out_channels",
+        "background",
+        "spatial_dims",
+        "loss_of",
+    ),
+}
 
 
 def names(package: str) -> list[str]:
@@ -31,47 +46,72 @@ def module_of(package: str, name: str) -> str:
     return f"segtrace.{package}.{name}"
 
 
-def build_of(
-    package: str, name: str, options: Mapping[str, Any], *, given: Collection[str] = ()
-) -> Callable[..., Any]:
-    """The function ``build`` of ``name``, which takes all of ``options``; one that it does not have names the nearest.
-
-    Their values are of the kinds that ``build`` declares: true or false, whole numbers from 1 on, numbers from 0 on,
-    lists of whole numbers, words. ``given`` are its parameters that a configuration may not set.
-    """
+def build_of(package: str, name: str, options: Mapping[str, Any]) -> Callable[..., Any]:
+    """The function ``build`` of ``name``, which takes all of ``options``; else :class:`SegtraceError` with all :func:`faults`."""
+    found = faults(package, name, options)
+    if found:
+        raise SegtraceError("\n".join(found))
     build: Callable[..., Any] = importlib.import_module(module_of(package, name)).build
-    parameters = inspect.signature(build).parameters
-    known = [parameter for parameter in parameters if parameter not in given]
-    for option, value in options.items():
-        if option not in known:
-            hint = advice(option, known, otherwise="it has")
-            raise SegtraceError(f"{KINDS[package]} {name!r} has no option {option!r}; {hint}")
-        expected = _refusal(value, parameters[option].annotation)
-        if expected:
-            raise SegtraceError(f"{KINDS[package]} {name!r}: {option} {value!r}; it takes {expected}")
     return build
 
 
-def _refusal(value: Any, kind: Any) -> str:
-    """What an option of this kind takes, where it does not take ``value``; else nothing.
+def faults(package: str, name: str, options: Mapping[str, Any]) -> list[str]:
+    """A line for each of ``options`` that ``name`` does not have (the nearest is named), or has for other values.
+
+    Their values are of the kinds that ``build`` declares: true or false, whole numbers from 1 on, numbers from 0 on,
+    lists of whole numbers, words. The module is read and not imported, so that a configuration can be checked before
+    anything is computed; what a value within its kind means is for ``build`` to judge.
+    """
+    known = {key: kinds for key, kinds in declared(package, name).items() if key not in GIVEN[package]}
+    found = []
+    for option, value in options.items():
+        if option not in known:
+            hint = advice(option, list(known), otherwise="it has")
+            found.append(f"{KINDS[package]} {name!r} has no option {option!r}; {hint}")
+        elif expected := _refusal(value, known[option]):
+            found.append(f"{KINDS[package]} {name!r}: {option} {value!r}; it takes {expected}")
+    return found
+
+
+@cache
+def declared(package: str, name: str) -> dict[str, frozenset[str]]:
+    """The parameters of ``build`` of ``name``, and the kinds that it declares for each: ``int``, ``None``, ``Sequence[int]``."""
+    path = Path(__file__).parent / package / f"{module_of(package, name).rpartition('.')[2]}.py"
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == "build":
+            parameters = [*node.args.args, *node.args.kwonlyargs]
+            return {one.arg: frozenset(_kinds(one.annotation)) for one in parameters}
+    raise SegtraceError(f"{path}: has no function 'build'; {KINDS[package]} {name!r} needs one")
+
+
+def _kinds(annotation: ast.expr | None) -> Iterator[str]:
+    """The members of a union, as they are written."""
+    if isinstance(annotation, ast.BinOp):
+        yield from _kinds(annotation.left)
+        yield from _kinds(annotation.right)
+    elif annotation is not None:
+        yield ast.unparse(annotation)
+
+
+def _refusal(value: Any, kinds: Collection[str]) -> str:
+    """What an option of these kinds takes, where it does not take ``value``; else nothing.
 
     YAML has 1e-4 for a word, "no" in quotes is true, and yes without them is no word.
     """
-    kinds = get_args(kind) if NoneType in get_args(kind) else (kind,)
-    if NoneType in kinds and value is None:
+    if "None" in kinds and value is None:
         return ""
-    otherwise = ", or null" if NoneType in kinds else ""
-    if bool in kinds and not isinstance(value, bool):
+    otherwise = ", or null" if "None" in kinds else ""
+    if "bool" in kinds and not isinstance(value, bool):
         return f"true or false, without quotes{otherwise}"
-    if int in kinds and not _whole(value):
+    if "int" in kinds and not _whole(value):
         return f"a whole number from 1 on{otherwise}"
-    if str in kinds and not isinstance(value, str):
+    if "str" in kinds and not isinstance(value, str):
         return f"a word{otherwise}"
-    if any(get_origin(one) is Sequence for one in kinds) and not (
+    if any(one.startswith("Sequence[") for one in kinds) and not (
         isinstance(value, Sequence) and not isinstance(value, str) and all(map(_whole, value))
     ):
         return f"a list of whole numbers from 1 on{otherwise}"
-    if float in kinds and not (_number(value) and math.isfinite(value) and value >= 0):
+    if "float" in kinds and not (_number(value) and math.isfinite(value) and value >= 0):
         point = isinstance(value, str) and "e" in value.lower()
         return "a number from 0 on" + (
             "; YAML takes such a number only with a point: 1.0e-4" if point else otherwise

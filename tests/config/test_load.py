@@ -131,6 +131,30 @@ def test_a_budget_that_names_no_recipe_is_refused(project: Path) -> None:
         runs.resolve(layout.parse_run(RUN), threads=1)
 
 
+def test_options_that_no_part_takes_are_refused_before_anything_runs(project: Path) -> None:
+    wrong = {"options": {"bases": 8, "variant": 3}, "framework": "dsd", "framework_options": {"tau": -1.0}}
+    edit(project / "methods/unet_tiny.yaml", **wrong)
+    with pytest.raises(SegtraceError) as refused:
+        runs.resolve(layout.parse_run(RUN), threads=1)
+    said = str(refused.value)
+    assert said.startswith("config/methods/unet_tiny.yaml: 3 problems\n")
+    assert "network 'unet' has no option 'bases'; " in said
+    assert "network 'unet': variant 3; it takes a word" in said
+    assert "framework 'dsd': tau -1.0; it takes a number from 0 on" in said
+
+    edit(
+        project / "methods/unet_tiny.yaml", network="unett", options={}, framework=None, framework_options={}
+    )
+    with pytest.raises(SegtraceError, match="no network 'unett'; did you mean 'unet'"):
+        runs.resolve(layout.parse_run(RUN), threads=1)
+
+
+def test_options_that_the_loss_does_not_take_are_refused_before_anything_runs(project: Path) -> None:
+    edit(project / "training/demo_2d.yaml", loss="bce_dice", loss_options={"smoth": 1.0})
+    with pytest.raises(SegtraceError, match="loss 'bce_dice' has no option 'smoth'; did you mean 'smooth'"):
+        runs.resolve(layout.parse_run(RUN), threads=1)
+
+
 def test_a_published_budget_changes_nothing(project: Path) -> None:
     edit(project / "budgets/paper.yaml", training={"epochs": 1})
     with pytest.raises(SegtraceError, match="a published budget changes nothing"):

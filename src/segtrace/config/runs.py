@@ -1,11 +1,12 @@
 """From configuration to runs: which runs an experiment needs, and what one run is, fully resolved."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from segtrace import layout
+from segtrace import layout, registry
 from segtrace.config import load, models
-from segtrace.errors import SegtraceError
+from segtrace.errors import SegtraceError, raise_all
 
 
 def folds(experiment: models.Experiment) -> list[int]:
@@ -113,7 +114,41 @@ def training_under(training: str, budget: str) -> models.Training:
         load.load("training", name)  # a misspelt recipe would be trained unchanged under the budget's name
     changes = merged(limits.training, limits.by_training.get(training, {}))
     where = f"config/training/{training}.yaml with config/budgets/{budget}.yaml"
-    return load.validate(models.Training, merged(recipe.model_dump(), changes), where=where)
+    found = load.validate(models.Training, merged(recipe.model_dump(), changes), where=where)
+    _check_parts(where, losses=(found.loss, found.loss_options))
+    return found
+
+
+@load.once
+def method_of(name: str) -> models.Method:
+    """The method ``name``; its network and framework are there and take its options.
+
+    Raises :class:`SegtraceError` with all that they do not take, before anything is downloaded or prepared.
+    """
+    found = load.method(name)
+    where = f"config/methods/{name}.yaml"
+    if found.framework is None and found.framework_options:
+        raise SegtraceError(f"{where}: framework_options without a framework")
+    parts = {"networks": (found.network, found.options)}
+    if found.framework is not None:
+        parts["distill"] = (found.framework, found.framework_options)
+    _check_parts(where, **parts)
+    return found
+
+
+def _check_parts(where: str, **parts: tuple[str, Mapping[str, Any]]) -> None:
+    """Refuse names and options that the registries of ``parts`` (networks, losses, distill) do not know."""
+    problems = []
+    for package, (name, options) in parts.items():
+        try:
+            problems += registry.faults(package, name, options)
+        except SegtraceError as error:
+            problems.append(str(error))
+    raise_all(
+        problems,
+        heading=where,
+        remedy="'segtrace networks' lists the networks; each one's module says what it takes.",
+    )
 
 
 def preparation_of(data: models.Dataset, recipe: models.Recipe) -> dict[str, Any]:
@@ -168,9 +203,7 @@ def resolve(run: layout.RunName, *, threads: int, determinism: str = "strict") -
         raise SegtraceError(
             f"{run}: protocol {run.protocol!r} of {run.dataset} has folds 0 to {protocol.fold_count - 1}"
         )
-    method = load.method(run.method)
-    if method.framework is None and method.framework_options:
-        raise SegtraceError(f"config/methods/{run.method}.yaml: framework_options without a framework")
+    method = method_of(run.method)
     training = training_of(run)
     recipe = training_under(training, run.budget)
     prepared: models.Recipe = load.part(run.dataset, "recipe", data.recipes, run.recipe)

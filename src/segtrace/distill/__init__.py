@@ -23,18 +23,6 @@ from segtrace.background import given_by
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-#: What a framework is told of the network and the data, and a configuration may not set.
-GIVEN = (
-    "encoder_channels",
-    "encoder_scales",
-    "decoder_channels",
-    "decoder_scales",
-    "out_channels",
-    "background",
-    "spatial_dims",
-    "loss_of",
-)
-
 
 def names() -> list[str]:
     """The registered names, sorted."""
@@ -60,7 +48,7 @@ def attach(
     ``loss_of`` is the loss of the training recipe. An option that the framework does not have is an error that
     names the nearest, a value that it does not take one that says what it takes.
     """
-    build = registry.build_of("distill", name, options, given=GIVEN)
+    build = registry.build_of("distill", name, options)
     built: nn.Module = build(
         encoder_channels=network.encoder_channels,
         encoder_scales=network.encoder_scales,

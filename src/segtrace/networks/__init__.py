@@ -65,9 +65,7 @@ def create(
     ``out_channels`` counts the logits; ``spatial_dims`` is 2 or 3, and may be left out where a
     network knows one only. An option that the network does not have is an error that names the nearest.
     """
-    build = registry.build_of(
-        "networks", name, options, given=("in_channels", "out_channels", "spatial_dims")
-    )
+    build = registry.build_of("networks", name, options)
     network: Network = build(
         in_channels=in_channels, out_channels=out_channels, spatial_dims=spatial_dims, **options
     )

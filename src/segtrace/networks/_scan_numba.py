@@ -154,7 +154,7 @@ def _backward(
     dy: Any, u: Any, delta: Any, a: Any, b: Any, c: Any, d: Any, starts: Any,
     du: Any, ddelta: Any, da: Any, db: Any, dc: Any, dd: Any,
 ) -> None:  # fmt: skip
-    """As :func:`_forward`; db and dc are (blocks, R, L, N), da (R, N, D) and dd (R, D) hold zeros."""
+    """As :func:`_forward`; db and dc are (blocks, R, L, N), da (R, N, D), dd (R, D)."""
     length, channels = u.shape[1:]
     states = a.shape[1]
     blocks = -(-channels // width)
@@ -163,7 +163,9 @@ def _backward(
         begin = block * width
         end = min(begin + width, channels)
         decays, direct = a[row // batch, :, begin:end].copy(), d[row // batch, begin:end]
-        changed, changed_direct = np.zeros_like(decays), dd[row, begin:end]
+        # Sums over time: float32 within a tile, float64 over the tiles, so that no error grows with the length.
+        changed, changed_direct = np.empty_like(decays), np.empty(end - begin, u.dtype)
+        total, total_direct = np.zeros(decays.shape), np.zeros(end - begin)
         carry, worth = np.zeros_like(decays), np.empty_like(decays)
         kept = np.empty((steps, states, end - begin), u.dtype)
         values = np.empty((steps + 1, states, end - begin), u.dtype)
@@ -171,6 +173,7 @@ def _backward(
         for tile in range(starts.shape[0] - 1, -1, -1):
             offset = tile * steps
             here = min(steps, length - offset)
+            changed[:], changed_direct[:] = 0, 0
             values[0] = starts[tile, row, :, begin:end]
             for t in range(here):
                 step, inputs = delta[row, offset + t, begin:end], u[row, offset + t, begin:end]
@@ -195,7 +198,9 @@ def _backward(
                     into[i] = through[i] * step[i] + direct[i] * outer[i]
                     change[i] += through[i] * inputs[i]
                     changed_direct[i] += outer[i] * inputs[i]
-        da[row, :, begin:end] = changed
+            total += changed
+            total_direct += changed_direct
+        da[row, :, begin:end], dd[row, begin:end] = total, total_direct
 
 
 def _run(kernel: Any, *, rows: int, channels: int, batch: int, steps: int, arrays: list[Any]) -> None:
@@ -246,7 +251,7 @@ def backward(
     groups, batch, length, channels = u.shape
     rows, states = groups * batch, a.shape[2]
     du, ddelta = (torch.empty(u.shape, dtype=u.dtype) for _ in range(2))
-    da, dd = u.new_zeros(rows, states, channels), u.new_zeros(rows, channels)
+    da, dd = u.new_empty(rows, states, channels), u.new_empty(rows, channels)
     db, dc = (u.new_empty(-(-channels // CHANNELS), rows, length, states) for _ in range(2))
     arrays = [
         dy.contiguous().flatten(0, 1).numpy(),
