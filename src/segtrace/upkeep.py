@@ -1,5 +1,6 @@
 """What the workflow asks of the machine: the running environment, and who works in this folder."""
 
+import argparse
 import fcntl
 import os
 import socket
@@ -8,7 +9,7 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from segtrace.errors import SegtraceError
+from segtrace.errors import SegtraceError, advice
 
 SNAKEMAKE_LOCKS = Path(".snakemake/locks")
 PRESENCE = Path(".segtrace/locks/workflow.lock")
@@ -41,6 +42,23 @@ def require_own_source() -> None:
             f"this folder has a source of segtrace of its own (src/segtrace), but the one that runs is "
             f"{running.parent}: edits here would change nothing. Run 'make install' here and use .venv/bin, or "
             "set PYTHONPATH=src for this folder"
+        )
+
+
+def require_profile(words: Sequence[str], *, beside: Path) -> None:
+    """Refuse a ``--workflow-profile`` that is nowhere, neither here nor in ``beside``, the Snakefile's folder.
+
+    ``words`` are Snakemake's. It says nothing of such a profile and goes on without one: on a cluster's login node every
+    training would run there.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--workflow-profile", default="none")
+    name = parser.parse_known_args(list(words))[0].workflow_profile
+    folders = (Path("profiles"), beside / "profiles")
+    if name != "none" and not any(path.exists() for path in (Path(name), *(f / name for f in folders))):
+        known = sorted({path.parent.name for folder in folders for path in folder.glob("*/profile.yaml")})
+        raise SegtraceError(
+            f"--workflow-profile {name}: there is no such profile, and every job would run on this machine; {advice(name, known)}"
         )
 
 

@@ -32,6 +32,15 @@ def test_a_profile_plans_the_chain(name: str, tmp_path: Path) -> None:
     assert "acquire" in jobs(output)
 
 
+@pytest.mark.workflow
+def test_a_profile_that_is_nowhere_is_refused(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    said = project.call("snakemake", "-n", "--workflow-profile", "slrum", expect=1)
+    assert "--workflow-profile slrum: there is no such profile" in said
+    assert "did you mean 'slurm'?" in said
+    assert jobs(said) == []
+
+
 def test_the_pod_calls_its_profile_with_the_gpus_that_it_asks_for() -> None:
     pod = yaml.safe_load((ROOT / "envs/kubernetes.yaml").read_text())["spec"]["template"]["spec"]
     (container,) = pod["containers"]

@@ -5,6 +5,7 @@ computed by `segtrace.trace`, which writes the same into each output's provenanc
 """
 
 import sys
+from pathlib import Path
 
 from segtrace import digests, gpus, layout, upkeep
 from segtrace.config import load, runs
@@ -50,6 +51,11 @@ def cap_gpus():
 
 
 if workflow.is_main_process:
+    readable(
+        upkeep.require_profile,
+        sys.argv[1:],
+        beside=Path(workflow.main_snakefile).parent,
+    )
     cap_gpus()
     readable(check.greet, CONFIG)
 
