@@ -243,8 +243,9 @@ def slurm(folder: Path) -> Iterator[Cluster]:
         cluster.stop()
 
 
-#: Python loads this file when it starts. It notes what Slurm gave each command of segtrace, and lets a training take two
-#: seconds a step for as long as the file `slow` is there, so that something can happen to it meanwhile.
+#: Python loads this file when it starts. It notes what Slurm gave each command of segtrace, and lets a training take ten
+#: seconds a step for as long as the file `slow` is there, so that something can happen to it meanwhile: its sixty steps
+#: are longer than the time limit of the test of it, and one step is shorter than KillWait.
 WATCH = """
 import json, os, sys
 if os.environ.get("SLURM_JOB_ID") and sys.argv[0].endswith("/segtrace") and len(sys.argv) > 1:
@@ -259,7 +260,7 @@ if os.environ.get("SLURM_JOB_ID") and sys.argv[0].endswith("/segtrace") and len(
         def slowly(*arguments, **options):
             if os.path.exists("slow"):
                 open("stepping", "w").close()
-                time.sleep(2)
+                time.sleep(10)
             return take(*arguments, **options)
         step.take = slowly
 """
