@@ -176,6 +176,21 @@ def test_measured_trainings_are_written_and_read(toy: Path, capsys: pytest.Captu
     assert made["total"]["device_hours"] == pytest.approx(30 / 3600)
 
 
+def test_the_last_piece_of_a_training_that_went_on_measures_nothing(
+    toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files.write_json(layout.run(RUN) / "run.json", {"threads": 1, "machine": {"device": "cpu"}})
+    files.write_text(benchmark.path("train", RUN), "s\tmax_rss\tmean_load\n30\t1000\t50\n")
+    log = benchmark.TRAINING_LOGS / f"{RUN}.log"
+    files.write_text(log, "training on one GPU\n")
+    assert plan(capsys, "--device", "cpu")["sources"] == {"measured": 1}
+    files.write_text(log, "training on one GPU\nresuming at epoch 3, step 7\n")
+    assert plan(capsys, "--device", "cpu")["sources"] == {"assumed rate": 1}
+    assert cli.main(["plan", "--record", "made.csv"]) == 1
+    said = capsys.readouterr().err
+    assert "no training was measured as a whole in this folder yet" in said
+
+
 @pytest.mark.parametrize(
     ("measured", "made"),
     [

@@ -60,7 +60,9 @@ def run(arguments: argparse.Namespace) -> None:
     own = recorded.of_project(counter)
     if arguments.record is not None:
         if not own:
-            raise SegtraceError("logs/benchmark/train: no training was measured in this folder yet")
+            raise SegtraceError(
+                "logs/benchmark/train: no training was measured as a whole in this folder yet"
+            )
         recorded.write(own, arguments.record)
         counter.save()
         print(f"{arguments.record}: {len(own)} trainings")

@@ -39,13 +39,14 @@ class Recorded:
 def of_project(counter: Counter) -> list[Recorded]:
     """The trainings of this folder of which Snakemake's measurement and ``run.json`` are there.
 
-    A run that the configuration no longer has is left out, and so is one of which nothing was measured.
+    A run that the configuration no longer has is left out, and so is one of which nothing was measured, or the last
+    piece alone.
     """
     found = []
     for file in sorted((benchmark.FOLDER / "train").rglob("*.tsv")):
         name = str(file.relative_to(benchmark.FOLDER / "train").with_suffix(""))
         path = layout.run(name) / "run.json"
-        taken = benchmark.measured(file)
+        taken = benchmark.of_training(name)
         if not path.is_file() or not taken["minutes"] > 0:
             continue
         try:
