@@ -4,7 +4,7 @@ import csv
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 from segtrace import benchmark, layout
@@ -29,11 +29,13 @@ class Recorded:
     gmac: float
     seconds: float
     memory_gb: float
+    devices: int = 1
+    """How many trained it together."""
 
     @property
     def rate(self) -> float:
-        """10⁹ multiply-accumulates a second, all that a training does besides included."""
-        return self.gmac / self.seconds
+        """10⁹ multiply-accumulates a second of one device, all that a training does besides included."""
+        return self.gmac / (self.seconds * self.devices)
 
 
 def of_project(counter: Counter) -> list[Recorded]:
@@ -51,7 +53,7 @@ def of_project(counter: Counter) -> list[Recorded]:
             continue
         try:
             made = read_json(path)
-            threads = int(made["threads"])
+            threads, devices = int(made["threads"]), max(1, int(made.get("devices", 1)))
             work = of_run(layout.parse_run(name), threads=threads, counter=counter, variants=0)
             machine = dict(made.get("machine") or {})
         except (SegtraceError, AttributeError, KeyError, TypeError, ValueError):  # damaged, or of no run
@@ -66,6 +68,7 @@ def of_project(counter: Counter) -> list[Recorded]:
                 gmac=work.gmac,
                 seconds=60 * taken["minutes"],
                 memory_gb=taken["memory_gb"],
+                devices=devices,
             )
         )
     return [one for one in found if math.isfinite(one.gmac)]
@@ -75,9 +78,15 @@ def of_table(path: Path = TABLE) -> list[Recorded]:
     """The trainings of a table that ``segtrace plan --record`` wrote; none where there is no such file."""
     if not path.is_file():
         return []
-    kinds = {field.name: field.type for field in fields(Recorded)}
     with path.open(encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle))
+        reader = csv.DictReader(handle)
+        rows, columns = list(reader), reader.fieldnames or ()
+    # a table of an earlier version lacks the fields that have a default
+    kinds = {
+        field.name: field.type
+        for field in fields(Recorded)
+        if field.default is MISSING or field.name in columns
+    }
     try:
         return [
             Recorded(**{name: kind(row[name]) for name, kind in kinds.items()})  # type: ignore[operator]
@@ -100,8 +109,9 @@ def write(found: Iterable[Recorded], path: Path) -> None:
 
 
 def same(work: Work, known: Sequence[Recorded], *, device: str) -> list[Recorded]:
-    """Measurements of this very training but for fold and seed, on that kind of device."""
-    return [one for one in known if one.device == device and _stem(one.run) == _stem(str(work.run))]
+    """Measurements of this very training but for fold and seed, on that kind and number of devices."""
+    wanted = (device, work.devices, _stem(str(work.run)))
+    return [one for one in known if (one.device, one.devices, _stem(one.run)) == wanted]
 
 
 def nearest(work: Work, known: Sequence[Recorded], *, device: str) -> tuple[str, list[Recorded]]:
