@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,29 @@ def test_measured_trainings_are_written_and_read(toy: Path, capsys: pytest.Captu
     made = plan(capsys, "--device", "cpu")
     assert made["sources"] == {"measured": 1}
     assert made["total"]["device_hours"] == pytest.approx(30 / 3600)
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("/proc/x.csv", "No such file or directory"),
+        (".", "it is a folder"),
+        ("config", "it is a folder"),
+        ("config/config.yaml/x.csv", "Not a directory|File exists"),
+        ("x" * 300, "File name too long"),
+    ],
+    ids=["proc", "here", "folder", "below a file", "long"],
+)
+def test_a_place_that_holds_no_file_is_named_in_one_line(
+    toy: Path, capsys: pytest.CaptureFixture[str], place: str, why: str
+) -> None:
+    files.write_json(layout.run(RUN) / "run.json", {"threads": 1})
+    files.write_text(benchmark.path("train", RUN), "s\tmax_rss\tmean_load\n30\t1000\t50\n")
+    assert cli.main(["plan", "--record", place]) == 1
+    said = capsys.readouterr().err
+    begins = f"segtrace plan: {re.escape(place)}: cannot write measured trainings there: "
+    assert re.fullmatch(f"{begins}({why}); give --record a file in a folder that can be written to.*\n", said)
+    assert not list(Path().glob(".*.tmp"))
 
 
 def test_the_last_piece_of_a_training_that_went_on_measures_nothing(

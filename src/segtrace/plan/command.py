@@ -63,8 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
             raise SegtraceError(
                 "logs/benchmark/train: no training was measured as a whole in this folder yet"
             )
-        recorded.write(own, arguments.record)
         counter.save()
+        recorded.write(own, arguments.record)
         print(f"{arguments.record}: {len(own)} trainings")
         return
     asked = {"budget": arguments.budget, "seeds": arguments.seeds}

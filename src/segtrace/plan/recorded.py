@@ -1,6 +1,7 @@
 """Trainings that were measured: those of this folder, and those of the table that comes with the project."""
 
 import csv
+import errno
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -99,13 +100,22 @@ def of_table(path: Path = TABLE) -> list[Recorded]:
 
 
 def write(found: Iterable[Recorded], path: Path) -> None:
-    """Write a table of measured trainings, sorted by run."""
-    with atomic(path) as handle:
-        writer = csv.DictWriter(handle, [field.name for field in fields(Recorded)], lineterminator="\n")
-        writer.writeheader()
-        for one in sorted(found, key=lambda one: one.run):
-            numbers = {key: f"{getattr(one, key):.6g}" for key in ("gmac", "seconds", "memory_gb")}
-            writer.writerow(asdict(one) | numbers)
+    """Write a table of measured trainings, sorted by run; raises :class:`SegtraceError` where it cannot lie there."""
+    remedy = "give --record a file in a folder that can be written to, such as trainings.csv"
+    try:
+        if path.is_dir():  # such as '.', of which the system says that it is busy
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        with atomic(path) as handle:
+            writer = csv.DictWriter(handle, [field.name for field in fields(Recorded)], lineterminator="\n")
+            writer.writeheader()
+            for one in sorted(found, key=lambda one: one.run):
+                numbers = {key: f"{getattr(one, key):.6g}" for key in ("gmac", "seconds", "memory_gb")}
+                writer.writerow(asdict(one) | numbers)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # the place will do; the command says what to do
+            raise
+        why = error.strerror or str(error)
+        raise SegtraceError(f"{path}: cannot write measured trainings there: {why}; {remedy}") from None
 
 
 def same(work: Work, known: Sequence[Recorded], *, device: str) -> list[Recorded]:
