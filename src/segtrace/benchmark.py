@@ -9,6 +9,10 @@ from segtrace import aggregation
 
 #: Where they lie: one folder a phase.
 FOLDER = Path("logs/benchmark")
+#: Where the output of each training lies, that of its last attempt alone, as it is of that one that Snakemake measures.
+TRAINING_LOGS = Path("logs/train")
+#: How a line of that output begins where the attempt went on from a state.
+RESUMED = "resuming at epoch"
 
 
 def path(phase: str, name: object) -> Path:
@@ -31,6 +35,25 @@ def measured(file: Path) -> dict[str, float]:
                         values.append(value)
     seconds, rss, load = (aggregation.mean(found[key]) if found[key] else math.nan for key in found)
     return {"minutes": seconds / 60, "memory_gb": rss * 2**20 / 1e9, "cores_used": load / 100}
+
+
+def of_training(run: object) -> dict[str, float]:
+    """What was measured of a run's whole training, as :func:`measured` has it.
+
+    Of one that was ended and went on, Snakemake measured the last piece: its minutes are none of the training's, NaN.
+    Memory and load of the piece stay.
+    """
+    found = measured(path("train", run))
+    return found | {"minutes": math.nan} if _is_last_piece(run) else found
+
+
+def _is_last_piece(run: object) -> bool:
+    """Whether the last attempt at a training went on from a state; where no output of it is kept, it is held to be whole."""
+    log = TRAINING_LOGS / f"{run}.log"
+    if not log.is_file():
+        return False
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        return any(line.startswith(RESUMED) for line in lines)
 
 
 def _number(text: str | None) -> float | None:

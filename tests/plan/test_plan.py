@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +93,60 @@ def test_a_divided_data_set_has_no_more_cases_than_there_are(cases: int, test: f
 
 @given(st.lists(st.floats(0, 1e5), max_size=30), st.integers(1, 8))
 def test_wall_time_lies_between_its_bounds(seconds: list[float], devices: int) -> None:
-    found = estimate.wall_seconds([*seconds, math.nan], devices)
+    found = estimate.wall_seconds([(value, 1) for value in (*seconds, math.nan)], devices)
     assert found >= max([*seconds, sum(seconds) / devices]) - 1e-6
     assert found <= sum(seconds) / devices + max([*seconds, 0.0]) + 1e-6
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e5), st.integers(1, 8)), max_size=30), st.integers(1, 8))
+def test_wall_time_of_jobs_on_several_devices_lies_between_its_bounds(
+    jobs: list[tuple[float, int]], devices: int
+) -> None:
+    area = sum(seconds * min(count, devices) for seconds, count in jobs) / devices
+    least = max([area, *(seconds for seconds, _ in jobs)])
+    assert least - 1e-6 <= estimate.wall_seconds(jobs, devices) <= 2 * least + 1e-6
+
+
+def test_a_job_on_two_devices_takes_both_at_once() -> None:
+    assert estimate.wall_seconds([(3.0, 2), (2.0, 1), (2.0, 1)], 2) == 5.0
+    assert estimate.wall_seconds([(3.0, 2), (2.0, 1), (2.0, 1)], 3) == 4.0
+    assert estimate.wall_seconds([(3.0, 2), (2.0, 1), (2.0, 1)], 4) == 3.0
+    # what is too wide for the free one is passed by what is not
+    assert estimate.wall_seconds([(4.0, 2), (3.0, 2), (1.0, 1)], 3) == 7.0
+
+
+def test_a_run_on_two_devices_counts_twice_its_hours(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit("training/toy", devices=2)
+    made = {"threads": 1, "devices": 2, "machine": {"device": "cpu"}}
+    files.write_json(layout.run(RUN) / "run.json", made)
+    files.write_text(benchmark.path("train", RUN), "s\tmax_rss\tmean_load\n30\t1000\t50\n")
+    seeds = ("--seeds", "0,1", "--device", "cpu")
+    for devices, wall in ((2, 60), (3, 60), (4, 30)):
+        found = plan(capsys, *seeds, "--devices", str(devices))
+        assert found["sources"] == {"measured": 2}
+        assert found["total"]["device_hours"] == pytest.approx(2 * 2 * 30 / 3600)
+        assert found["total"]["wall_hours"] == pytest.approx(wall / 3600)
+        assert found["warnings"] == []
+    found = plan(capsys, *seeds)
+    assert found["total"]["device_hours"] == pytest.approx(2 * 2 * 30 / 3600)
+    (said,) = found["warnings"]
+    assert said.startswith(f"devices: 2 trainings ask for more at once than the 1 planned ({RUN}: 2); ")
+    assert "give --devices 2" in said
+    assert cli.main(["plan", "--record", "made.csv"]) == 0
+    assert [one.devices for one in recorded.of_table(Path("made.csv"))] == [2]
+
+
+def test_a_time_on_another_number_of_devices_gives_the_rate_of_one(toy: Path) -> None:
+    found = estimate.taken(work(devices=2), [known()], device="cpu")
+    assert (found.seconds, found.how) == (10.0, "method and data set")  # 5 a second on each, of 100
+    assert known(devices=2).rate == 2.5
+
+
+def test_a_table_without_devices_is_of_one_each(toy: Path) -> None:
+    Path("old.csv").write_text(
+        f"run,network,device,processor,threads,gmac,seconds,memory_gb\n{RUN},unet,cpu,x,2,50,10,2\n"
+    )
+    assert recorded.of_table(Path("old.csv")) == [known()]
 
 
 def test_what_was_measured_wins_and_the_nearest_rate_is_taken_else(toy: Path) -> None:
@@ -174,6 +226,44 @@ def test_measured_trainings_are_written_and_read(toy: Path, capsys: pytest.Captu
     made = plan(capsys, "--device", "cpu")
     assert made["sources"] == {"measured": 1}
     assert made["total"]["device_hours"] == pytest.approx(30 / 3600)
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("/proc/x.csv", "No such file or directory"),
+        (".", "it is a folder"),
+        ("config", "it is a folder"),
+        ("config/config.yaml/x.csv", "Not a directory|File exists"),
+        ("x" * 300, "File name too long"),
+    ],
+    ids=["proc", "here", "folder", "below a file", "long"],
+)
+def test_a_place_that_holds_no_file_is_named_in_one_line(
+    toy: Path, capsys: pytest.CaptureFixture[str], place: str, why: str
+) -> None:
+    files.write_json(layout.run(RUN) / "run.json", {"threads": 1})
+    files.write_text(benchmark.path("train", RUN), "s\tmax_rss\tmean_load\n30\t1000\t50\n")
+    assert cli.main(["plan", "--record", place]) == 1
+    said = capsys.readouterr().err
+    begins = f"segtrace plan: {re.escape(place)}: cannot write measured trainings there: "
+    assert re.fullmatch(f"{begins}({why}); give --record a file in a folder that can be written to.*\n", said)
+    assert not list(Path().glob(".*.tmp"))
+
+
+def test_the_last_piece_of_a_training_that_went_on_measures_nothing(
+    toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files.write_json(layout.run(RUN) / "run.json", {"threads": 1, "machine": {"device": "cpu"}})
+    files.write_text(benchmark.path("train", RUN), "s\tmax_rss\tmean_load\n30\t1000\t50\n")
+    log = benchmark.TRAINING_LOGS / f"{RUN}.log"
+    files.write_text(log, "training on one GPU\n")
+    assert plan(capsys, "--device", "cpu")["sources"] == {"measured": 1}
+    files.write_text(log, "training on one GPU\nresuming at epoch 3, step 7\n")
+    assert plan(capsys, "--device", "cpu")["sources"] == {"assumed rate": 1}
+    assert cli.main(["plan", "--record", "made.csv"]) == 1
+    said = capsys.readouterr().err
+    assert "no training was measured as a whole in this folder yet" in said
 
 
 @pytest.mark.parametrize(

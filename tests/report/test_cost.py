@@ -18,6 +18,13 @@ def measure(run: layout.RunName, line: str) -> None:
     path.write_text(HEADER + line)
 
 
+def resume(run: layout.RunName) -> None:
+    """The log of a last attempt that went on from a state."""
+    path = benchmark.TRAINING_LOGS / f"{run}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\xff one GPU\nresuming at epoch 3, step 7\nepoch 3\n")
+
+
 def train(run: layout.RunName) -> None:
     """Weights of six values, as if the run had been trained."""
     checkpoint.save(layout.run(run) / "weights.safetensors", {"w": torch.zeros(2, 3)}, metadata={})
@@ -46,6 +53,39 @@ def test_what_snakemake_could_not_measure_is_unknown(make_project, line: str) ->
 def test_without_a_benchmark_nothing_is_known(make_project) -> None:
     found = benchmark.measured(benchmark.path("train", make_project().run_name("alpha")))
     assert all(math.isnan(value) for value in found.values())
+
+
+def test_of_a_training_that_went_on_the_time_is_unknown_and_the_memory_known(make_project) -> None:
+    run = make_project().run_name("alpha")
+    measure(run, "90.0\t0:01:30\t1000.0\t1\t1\t1\t0\t0\t175.0\t3\n")
+    log = benchmark.TRAINING_LOGS / f"{run}.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("a state at epoch 2; a kill, and resuming at epoch 3 is possible\n")
+    assert benchmark.of_training(run)["minutes"] == 1.5
+    resume(run)
+    found = benchmark.of_training(run)
+    assert math.isnan(found["minutes"])
+    assert (found["memory_gb"], found["cores_used"]) == (1.048576, 1.75)
+
+
+def test_the_page_leaves_out_the_time_of_a_training_that_went_on(make_project) -> None:
+    project = make_project(seeds=(0, 1), pictures=False)
+    assert main(["compare", "toy"]) == 0
+    for method in ("alpha", "beta"):
+        for seed in (0, 1):
+            measure(project.run_name(method, seed), "60\t-\t500\t1\t1\t1\t0\t0\t100.0\t3\n")
+    for run in (project.run_name("alpha", 1), project.run_name("beta", 0), project.run_name("beta", 1)):
+        resume(run)
+    assert main(["report", "toy"]) == 0
+    found = tables.read("cost", layout.report("toy").with_name("cost.csv"))
+    assert found["minutes"].isna().tolist() == [False, True, True, True]
+    assert found["seconds_to_95"].isna().tolist() == [False, True, True, True]
+    assert not found["memory_gb"].isna().any()
+    page = layout.report("toy").read_text(encoding="utf-8")
+    table = page[page.index('aria-label="Cost of each method"') :].split("</table>")[0]
+    assert '<td data-order="1.0">1</td>' in table  # of one run, not the mean of two
+    assert '<td data-order="">–</td>' in table
+    assert "its time counts as missing" in page
 
 
 def test_methods_have_the_mean_and_the_range_of_their_runs() -> None:

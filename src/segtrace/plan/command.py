@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=at_least_one,
         default=1,
         metavar="N",
-        help="trainings at once, one on each (default: 1)",
+        help="devices; a training takes one, or as many as its recipe says (default: 1)",
     )
     parser.add_argument(
         "--device", choices=("cpu", "gpu"), help="what they run on (default: gpu where this machine has one)"
@@ -60,9 +60,11 @@ def run(arguments: argparse.Namespace) -> None:
     own = recorded.of_project(counter)
     if arguments.record is not None:
         if not own:
-            raise SegtraceError("logs/benchmark/train: no training was measured in this folder yet")
-        recorded.write(own, arguments.record)
+            raise SegtraceError(
+                "logs/benchmark/train: no training was measured as a whole in this folder yet"
+            )
         counter.save()
+        recorded.write(own, arguments.record)
         print(f"{arguments.record}: {len(own)} trainings")
         return
     asked = {"budget": arguments.budget, "seeds": arguments.seeds}
@@ -121,7 +123,10 @@ def plan(
         "disk_gb": disk_gb,
         "disk_free_gb": free_gb,
         "memory": memory,
-        "warnings": disk.warnings(disk_gb, free_gb=free_gb, memory=memory),
+        "warnings": [
+            *estimate.short_of_devices(every, devices=devices),
+            *disk.warnings(disk_gb, free_gb=free_gb, memory=memory),
+        ],
     }
 
 

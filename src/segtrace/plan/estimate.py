@@ -27,7 +27,7 @@ class Taken:
 
     work: Work
     seconds: float
-    """Of the training and its predictions; NaN where unknown."""
+    """Of the training and its predictions, by the clock; NaN where unknown."""
     memory_gb: float
     """Peak, on the device; NaN where unknown."""
     how: str
@@ -62,27 +62,55 @@ def _seconds(
         return statistics.median(one.seconds for one in equal), "measured"
     words, near = recorded.nearest(work, known, device=device)
     if rate is None and near:
-        return work.gmac / statistics.median(one.rate for one in near), words
+        return work.gmac / (statistics.median(one.rate for one in near) * work.devices), words
     assumed = rate or (GPU_RATE if device == "gpu" else CPU_RATE)
-    return work.gmac / assumed, "given rate" if rate else "assumed rate"
+    return work.gmac / (assumed * work.devices), "given rate" if rate else "assumed rate"
 
 
-def wall_seconds(seconds: Iterable[float], devices: int) -> float:
-    """How long jobs of so many ``seconds`` take on ``devices``, one at a time on each, the longest first.
+def wall_seconds(jobs_left: Iterable[tuple[float, int]], devices: int) -> float:
+    """How long jobs of so many seconds, each on so many at once of the ``devices``, take: the longest first.
 
-    A device that is free takes the next; unknown ones (NaN) are left out. No order of such jobs ends earlier than at
-    three quarters of this (Graham, Bounds on multiprocessing timing anomalies, 1969).
+    What becomes free takes the longest job that it suffices for; unknown times (NaN) are left out, and a job that asks
+    for more than there are takes all. No order ends earlier than at three quarters of this where each job takes one device
+    (Graham, Bounds on multiprocessing timing anomalies, 1969), and than at half of it else (Garey and Graham, Bounds for
+    multiprocessor scheduling with resource constraints, 1975).
     """
-    busy = [0.0] * devices
-    for taken_by_one in sorted((value for value in seconds if value == value), reverse=True):
-        heapq.heappush(busy, heapq.heappop(busy) + taken_by_one)
-    return max(busy)
+    waiting = sorted(
+        ((seconds, min(count, devices)) for seconds, count in jobs_left if seconds == seconds), reverse=True
+    )
+    running: list[tuple[float, int]] = []
+    now, free = 0.0, devices
+    while waiting or running:
+        kept = []
+        for seconds, count in waiting:
+            if count <= free:
+                heapq.heappush(running, (now + seconds, count))
+                free -= count
+            else:
+                kept.append((seconds, count))
+        waiting = kept
+        now, count = heapq.heappop(running)
+        free += count
+    return now
+
+
+def short_of_devices(found: Iterable[Taken], *, devices: int) -> list[str]:
+    """A line where trainings that are left ask for more devices at once than are planned; none else."""
+    short = [one.work for one in found if not one.done and one.work.devices > devices]
+    if not short:
+        return []
+    most = max(short, key=lambda work: work.devices)
+    return [
+        f"devices: {len(short)} trainings ask for more at once than the {devices} planned ({most.run}: {most.devices}); "
+        f"wall time counts them as if all {devices} were enough: give --devices {most.devices}, or lower 'devices' of the "
+        "training recipe or budget"
+    ]
 
 
 def row(name: str, found: Sequence[Taken], *, devices: int) -> dict[str, Any]:
     """The table's row of an experiment or of all: only trainings whose weights are not there take anything."""
     left = [one for one in found if not one.done]
-    known = [one.seconds for one in left if one.seconds == one.seconds]
+    known = [(one.seconds, one.work.devices) for one in left if one.seconds == one.seconds]
     memory = [one.memory_gb for one in left if one.memory_gb == one.memory_gb]
     return {
         "experiment": name,
@@ -91,7 +119,7 @@ def row(name: str, found: Sequence[Taken], *, devices: int) -> dict[str, Any]:
         "measured": sum(one.how == "measured" for one in left),
         "estimated": sum(one.how != "measured" and one.seconds == one.seconds for one in left),
         "unknown": len(left) - len(known),
-        "device_hours": math.fsum(known) / 3600,
+        "device_hours": math.fsum(seconds * count for seconds, count in known) / 3600,
         "wall_hours": wall_seconds(known, devices) / 3600,
         "memory_gb": max(memory, default=0.0),
     }

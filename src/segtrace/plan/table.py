@@ -44,7 +44,7 @@ def text_of(found: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         f"{found['jobs']} jobs, budget {found['budget']}, seeds {', '.join(map(str, found['seeds']))}: "
-        f"{total['device_hours']:.1f} {kind} hours; {total['wall_hours']:.1f} hours with {found['devices']} at once"
+        f"{total['device_hours']:.1f} {kind} hours; {total['wall_hours']:.1f} hours on {found['devices']} at once"
     )
     parts = ", ".join(f"{name} {size:.1f}" for name, size in found["disk_gb"].items())
     yield f"disk: {sum(found['disk_gb'].values()):.1f} GB to write ({parts}); {found['disk_free_gb']:.1f} GB are free here"
@@ -64,7 +64,8 @@ def assumptions(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"measured on: {machines}"
     yield (
         f"work: {work.PASSES} x the multiply-accumulates of 'segtrace cost' for each training sample, 1 x for each window "
-        f"that is validated or predicted; an image of unknown size has {work.WINDOWS_AXIS} windows along each axis"
+        f"that is validated or predicted; an image of unknown size has {work.WINDOWS_AXIS} windows along each axis; the "
+        "devices of one training share its work without loss"
     )
     yield f"assumed where nothing was measured: {rate:g} · 10⁹ multiply-accumulates a second"
     yield "cases: those of the split where it is made, else the published number divided as the protocol says"
@@ -77,7 +78,10 @@ def assumptions(found: Mapping[str, Any]) -> Iterator[str]:
         f"{disk.OF_DOWNLOAD:g} x the download where images differ in size; label maps {disk.PACKED:g} bytes a voxel; "
         "DVC's cache is not in it"
     )
-    yield "wall time: trainings alone, the longest first; preparing, scoring and tables run beside them"
+    yield (
+        "wall time: trainings alone, the longest first, each on its number of devices; preparing, scoring and tables run "
+        "beside them"
+    )
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:

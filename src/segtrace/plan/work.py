@@ -53,6 +53,8 @@ class Work:
     test_cases: int
     minutes_named: float
     """The minutes in the name of a budget such as ``cpu_3min``; NaN for any other."""
+    devices: int = 1
+    """How many train the run together."""
 
 
 class Counter:
@@ -151,6 +153,7 @@ def of_run(run: layout.RunName, *, threads: int, counter: Counter, variants: int
         memory_gb=held + part * sample.features_gb,
         test_cases=cases["test"] * variants,
         minutes_named=minutes_named(run.budget, resolved["training_name"]),
+        devices=resolved.get("devices", 1),
     )
 
 

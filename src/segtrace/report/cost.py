@@ -37,7 +37,7 @@ def rows(subject: Subject) -> list[dict[str, Any]]:
             operated[run.method] = multiply_accumulates(resolved)
         macs, size = operated.get(run.method, (math.nan, ""))
         machine = resolved.get("machine") or {}
-        taken = benchmark.measured(benchmark.path("train", run))
+        taken = benchmark.of_training(run)
         made.append(
             {
                 "method": run.method,
@@ -122,7 +122,7 @@ def machines(costs: Sequence[Mapping[str, Any]]) -> list[str]:
         {
             ", ".join(part for part in (row["device"], row["processor"], _threads(row["threads"])) if part)
             for row in costs
-            if row["minutes"] == row["minutes"]
+            if any(row[field] == row[field] for field in MEASURED)
         }
         - {""}
     )
