@@ -82,7 +82,11 @@ def _process_of(launcher, *, rank):
     raise AssertionError(f"no process of rank {rank} among {children}")
 
 
-@pytest.mark.parametrize("number", interruption.SIGNALS, ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)],
+    ids=["SIGTERM", "SIGUSR1"],
+)
 def test_asked_to_end_all_write_one_state_and_go_on_from_it_but_not_on_another_number_of_devices(
     project, number
 ):

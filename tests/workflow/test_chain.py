@@ -26,6 +26,7 @@ def test_again_there_is_nothing_to_do(reference: Project) -> None:
     assert jobs(output) == []
 
 
+@pytest.mark.slow
 def test_one_and_two_cores_give_the_same_bytes(reference: Project, fresh: Project) -> None:
     fresh.snakemake("compare_all", cores=1)
     ours, theirs = fresh.contents(), reference.contents()

@@ -95,6 +95,7 @@ def test_links_into_the_cache_are_refused(tmp_path: Path, whose: str, kind: str)
     output = project.dvc("repro", expect=255)
     assert f"cache.type is reflink, {kind}" in output
     assert "dvc config cache.type copy" in output
+    (project.path / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
     assert "cache.type" in project.call("segtrace", "sync", expect=1)
 
 

@@ -211,6 +211,7 @@ def test_another_source_than_the_running_one_is_refused(finished: Project) -> No
     assert "edits here would change nothing" in finished.call("segtrace", "status", expect=1)
 
 
+@pytest.mark.slow
 def test_touch_settles_nothing_that_does_not_hold(finished: Project) -> None:
     before = finished.contents()
     finished.edit("config/budgets/smoke.yaml", lambda v: v["training"].update(epochs=2))

@@ -9,9 +9,8 @@ from workflow_helpers import Project, kill
 pytestmark = pytest.mark.workflow
 
 
-@pytest.mark.parametrize(
-    "phase", ["train", *(pytest.param(name, marks=pytest.mark.slow) for name in ("prepare", "predict"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["prepare", "train", "predict"])
 def test_a_killed_job_is_made_up_for(reference: Project, fresh: Project, phase: str) -> None:
     process = fresh.start("compare_all")
 

@@ -8,6 +8,7 @@ from workflow_helpers import Project, jobs
 pytestmark = pytest.mark.workflow
 
 
+@pytest.mark.slow
 def test_images_run_and_a_sweep_is_added_without_training_and_leaves_the_clean_tables_as_they_are(
     fresh: Project,
 ) -> None:
