@@ -148,6 +148,10 @@ def test_several_places_of_weights_are_asked_about():
     assert torch.equal(network.bias, two.bias)
     with pytest.raises(SegtraceError, match="no entry 'modle'; it has model, model_ema"):
         pretrained.put(network, [entry("w", data, under="modle")])
+    with pytest.raises(
+        SegtraceError, match=r"entry 'model\.bias' holds no tensors by name; it has bias, weight"
+    ):
+        pretrained.put(network, [entry("w", data, under="model.bias")])
     with pytest.raises(SegtraceError, match="no tensors by name in it; it has epoch"):
         pretrained.put(network, [entry("w", saved({"epoch": 3}))])
 

@@ -190,7 +190,8 @@ def _state(found: Any, *, under: str, path: Path) -> dict[str, Tensor]:
     entries = dict(found) if isinstance(found, Mapping) else {}
     for part in under.split(".") if under else []:
         if not isinstance(entries.get(part), Mapping):
-            raise SegtraceError(f"{path}: no entry {under!r}; it has {some(sorted(map(str, entries)))}")
+            said = f"entry {under!r} holds no tensors by name" if part in entries else f"no entry {under!r}"
+            raise SegtraceError(f"{path}: {said}; it has {some(sorted(map(str, entries)))}")
         entries = dict(entries[part])
     if not under and not any(isinstance(value, Tensor) for value in entries.values()):
         usual = [name for name in USUAL if isinstance(entries.get(name), Mapping)]
