@@ -15,6 +15,7 @@ def missing(project: Project) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
+@pytest.mark.slow
 def test_a_failed_training_stops_no_other_and_its_cells_are_missing(fresh: Project) -> None:
     def failing(value: dict) -> None:
         value.update(methods=["unet3d_tiny", "dynunet_tiny_3d"], trainings={"dynunet_tiny_3d": "bad"})
