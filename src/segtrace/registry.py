@@ -46,6 +46,13 @@ def module_of(package: str, name: str) -> str:
     return f"segtrace.{package}.{name}"
 
 
+@cache
+def source_of(package: str, name: str) -> ast.Module:
+    """The module that holds ``name``, parsed and not imported."""
+    file = f"{module_of(package, name).rpartition('.')[2]}.py"
+    return ast.parse((Path(__file__).parent / package / file).read_text(encoding="utf-8"))
+
+
 def build_of(package: str, name: str, options: Mapping[str, Any]) -> Callable[..., Any]:
     """The function ``build`` of ``name``, which takes all of ``options``; else :class:`SegtraceError` with all :func:`faults`."""
     found = faults(package, name, options)
@@ -76,12 +83,13 @@ def faults(package: str, name: str, options: Mapping[str, Any]) -> list[str]:
 @cache
 def declared(package: str, name: str) -> dict[str, frozenset[str]]:
     """The parameters of ``build`` of ``name``, and the kinds that it declares for each: ``int``, ``None``, ``Sequence[int]``."""
-    path = Path(__file__).parent / package / f"{module_of(package, name).rpartition('.')[2]}.py"
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in source_of(package, name).body:
         if isinstance(node, ast.FunctionDef) and node.name == "build":
             parameters = [*node.args.args, *node.args.kwonlyargs]
             return {one.arg: frozenset(_kinds(one.annotation)) for one in parameters}
-    raise SegtraceError(f"{path}: has no function 'build'; {KINDS[package]} {name!r} needs one")
+    raise SegtraceError(
+        f"{module_of(package, name)}: has no function 'build'; {KINDS[package]} {name!r} needs one"
+    )
 
 
 def _kinds(annotation: ast.expr | None) -> Iterator[str]:

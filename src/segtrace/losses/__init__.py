@@ -10,8 +10,6 @@ compared (:mod:`segtrace.background`).
 
 import ast
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segtrace import registry
@@ -30,11 +28,9 @@ def module_of(name: str) -> str:
     return registry.module_of("losses", name)
 
 
-@cache
 def has_background(name: str) -> bool:
     """Whether the loss ``name`` wants a logit of the background: its ``BACKGROUND``, read without importing it."""
-    path = Path(__file__).parent / f"{module_of(name).rpartition('.')[2]}.py"
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in registry.source_of("losses", name).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "BACKGROUND":
             return bool(ast.literal_eval(node.value))
     return True

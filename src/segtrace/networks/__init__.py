@@ -28,8 +28,6 @@ Only the module of a network that is asked for is imported, so listing them is q
 
 import ast
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segtrace import background, registry
@@ -49,11 +47,9 @@ def module_of(name: str) -> str:
     return registry.module_of("networks", name)
 
 
-@cache
 def describe(name: str) -> str:
     """The first line of the network's documentation, read without importing it."""
-    path = Path(__file__).parent / f"{module_of(name).rpartition('.')[2]}.py"
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    text = ast.get_docstring(registry.source_of("networks", name)) or ""
     return text.split("\n")[0].rstrip(".")
 
 
